@@ -17,8 +17,8 @@ from services.runtime.rpc.identity import PAYER, SERVICE, Caller
 from services.runtime.rpc.issuers import Verifier
 from services.web.failures import Refusal
 from services.web.front import Front
+from services.web.rates import CLIENT_ADDRESS, PAYMENT, AddressRates, SharedRates, address_of
 from services.web.rates import PAYER as PAYERS
-from services.web.rates import PAYMENT, AddressRates, SharedRates, address_of
 from services.web.security.csrf import SAFE_METHODS
 from services.web.security.guard import CORRELATION
 from services.web.texts import language_of
@@ -95,15 +95,24 @@ class Callers:
         if not caller.roles & {SERVICE, PAYER}:
             # Operators act at the console, where who they are is proved anew before money moves.
             raise Refusal(403, "PERMISSION_DENIED")
-        correlation_id = request.scope[CORRELATION]
         return Asker(
             tenant_id=caller.tenant_id,
             subject=caller.subject,
             is_service=SERVICE in caller.roles,
-            metadata=(("authorization", given), ("x-correlation-id", correlation_id)),
+            metadata=self._word(request, caller, given),
             language=language_of(request.headers.get("accept-language")),
-            correlation_id=correlation_id,
+            correlation_id=request.scope[CORRELATION],
         )
+
+    @staticmethod
+    def _word(request: Request, caller: Caller, given: str) -> Sequence[tuple[str, str]]:
+        """Return the metadata of a call by this token: with where a payer is, by which declines are counted.
+
+        A service asks from where it runs, which says nothing of its payers.
+        """
+        word = (("authorization", given), ("x-correlation-id", request.scope[CORRELATION]))
+        address = "" if SERVICE in caller.roles else address_of(request.scope)
+        return (*word, (CLIENT_ADDRESS, address)) if address else word
 
     async def _verified(self, given: str) -> Caller:
         if not given.lower().startswith(_BEARER):

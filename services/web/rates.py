@@ -61,6 +61,10 @@ PAYMENT: Final = Rate(name="payment", per_second=0.1, burst=20)
 """Submits of one payment."""
 
 
+READS: Final = Rate(name="reads", per_second=0.5, burst=3)
+"""Reads of one payment at Stripe that its page asks for: coming back, a look, and another one right after it."""
+
+
 class AddressRates:
     """Counts by address, in this process alone: it is to be cheap, and before anything else is done."""
 

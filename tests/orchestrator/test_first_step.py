@@ -108,6 +108,22 @@ async def test_not_from_a_collection_that_takes_none(collection: State, store: S
     assert await is_only_kept(store, await waiting(store, clock, collection=collection), clock)
 
 
+@pytest.mark.parametrize(
+    ("total_minor", "currency_code", "is_taken"),
+    [(6_000, "CHF", True), (5_999, "CHF", False), (6_000, "EUR", False), (None, None, True)],
+)
+async def test_only_at_the_price_that_was_agreed_to(
+    total_minor: int | None, currency_code: str | None, is_taken: bool, store: Store, clock: Clock
+) -> None:
+    plan = await held_plan(store, clock)
+    plan.latest_snapshot, plan.total_minor, plan.currency_code = WAITING, 6_000, "CHF"
+    await store.save(plan, point="test.save", now=clock.now(), release=True)
+    step = replace(first_step(plan), total_minor=total_minor, currency_code=currency_code)
+    request = request_of(plan.payment_id, "SubmitPayment")
+    accepted = await store.accept(request, payer_id=None, point="test.accept", now=clock.now(), first_step=step)
+    assert (accepted.is_new, accepted.is_step_taken) == (True, is_taken)
+
+
 async def test_not_while_something_was_delivered_that_is_not_applied(store: Store, clock: Clock) -> None:
     plan = await waiting(store, clock)
     assert await store.observe("main", plan.payment_id, mirror_version=9, observation=b"seen")

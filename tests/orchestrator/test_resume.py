@@ -15,6 +15,7 @@ from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
+from batzen.type.v1.money_pb2 import Money
 from local.databases import ServiceDatabase
 from sandbox.control import Refused
 from services.orchestrator.domain.policies import ABANDONED_AFTER, PRESERVE_MAX, PRESERVE_WINDOW
@@ -243,6 +244,63 @@ async def test_what_was_submitted_at_the_price_of_before_is_not_charged_at_the_n
     assert await journeys.charges(payment_id) == []
     paid = (await journeys.orchestrator.SubmitPayment(submit(payment_id))).payment
     assert (state_of(paid), paid.snapshot.amounts.captured_minor) == ("SUCCEEDED", LEAST_MINOR)
+
+
+async def test_a_submit_at_a_price_that_its_payer_was_shown_is_charged_at_no_other(
+    sale: Sale, journeys: Journeys, as_payer: OrchestratorServiceStub
+) -> None:
+    payment_id = await sale.outdated()
+    await journeys.orchestrator.ResumePayment(resume(payment_id))
+    asked = submit(payment_id, expected_total=chf(LESS_MINOR))
+    first, repeated = [await refused(as_payer.SubmitPayment(asked)) for _ in range(2)]
+    told = ("PRICE_CHANGED", {"total_minor": str(LEAST_MINOR), "currency_code": "CHF"})
+    assert [(one.reason, one.metadata) for one in (first, repeated)] == [told, told]
+    other = pb.SubmitPaymentRequest()
+    other.CopyFrom(asked)
+    other.expected_total.CopyFrom(chf(LEAST_MINOR))
+    assert (await refused(as_payer.SubmitPayment(other))).reason == "REQUEST_ID_REUSED"
+    foreign = submit(payment_id, expected_total=Money(amount_minor=LEAST_MINOR, currency_code="EUR"))
+    assert (await refused(as_payer.SubmitPayment(foreign))).reason == "PRICE_CHANGED"
+    nameless = submit(payment_id, expected_total=Money(amount_minor=LEAST_MINOR))
+    assert (await refused(as_payer.SubmitPayment(nameless))).reason == "FIELD_MISSING"
+    assert (await journeys.charges(payment_id), (await journeys.plan(payment_id)).pending_steps) == ([], [])
+    agreed = submit(payment_id, expected_total=chf(LEAST_MINOR))
+    paid = [(await as_payer.SubmitPayment(agreed)).payment for _ in range(2)]
+    assert {(state_of(one), one.snapshot.amounts.captured_minor) for one in paid} == {("SUCCEEDED", LEAST_MINOR)}
+    assert len(await journeys.charges(payment_id)) == 1
+
+
+@pytest.mark.parametrize("starting", [{"timing": pb.TIMING_MANUAL_CAPTURE}, {"timing": pb.TIMING_SCHEDULED}])
+async def test_what_is_held_or_charged_later_is_agreed_to_at_the_price_shown_as_well(
+    starting: dict[str, Any], journeys: Journeys
+) -> None:
+    asked = start(**starting)
+    if asked.timing == pb.TIMING_SCHEDULED:
+        asked.charge_time.FromDatetime(datetime.now(UTC) + timedelta(days=3))
+    payment_id = (await journeys.orchestrator.StartPayment(asked)).session.payment.payment_id
+    another = submit(payment_id, expected_total=chf(TOTAL_MINOR - 1))
+    assert (await refused(journeys.orchestrator.SubmitPayment(another))).reason == "PRICE_CHANGED"
+    agreed = submit(payment_id, expected_total=chf(TOTAL_MINOR))
+    state = state_of((await journeys.orchestrator.SubmitPayment(agreed)).payment)
+    assert state == ("SCHEDULED" if asked.timing == pb.TIMING_SCHEDULED else "AUTHORIZED")
+
+
+@pytest.mark.parametrize("dies", ["after accept", "before save"])
+async def test_a_submit_at_another_price_that_died_is_refused_by_whoever_carries_it_on(
+    dies: str, replica: Orchestrator, sale: Sale, journeys: Journeys
+) -> None:
+    payment_id = await sale.outdated()
+    await journeys.orchestrator.ResumePayment(resume(payment_id))
+    asked = submit(payment_id, expected_total=chf(LESS_MINOR))
+    async with mortal_orchestrator(replica, Life(ends_at=dies)) as (parts, _):
+        await ask(parts, asked)
+    kept = await replica.parts.store.request(shop_key(asked))
+    assert kept is not None
+    assert (kept.calling, kept.done) == (False, False)
+    await replica.sweep()
+    assert (await refused(journeys.orchestrator.SubmitPayment(asked))).reason == "PRICE_CHANGED"
+    assert await journeys.charges(payment_id) == []
+    assert (await journeys.plan(payment_id)).pending_steps == []
 
 
 async def test_an_attempt_that_took_anothers_place_is_over_for_good_when_stripe_cancels_it(

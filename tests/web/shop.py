@@ -81,6 +81,14 @@ def a_start(**changed: object) -> dict[str, object]:
     return body | changed
 
 
+def a_confirm(method: str = "pm_card_visa", *, shown_minor: int = 6000) -> dict[str, object]:
+    """Return the body of a confirm by a payer who was shown so many centimes."""
+    return {
+        "payment_method_id": method,
+        "expected_total": {"amount_minor": shown_minor, "currency_code": "CHF"},
+    }
+
+
 def key(text: str | None = None) -> Mapping[str, str]:
     """Return a header with a key, a new one unless it is named."""
     return {"Idempotency-Key": text or str(uuid.uuid4())}

@@ -36,12 +36,24 @@ def forms(html: str) -> dict[str, str]:
     return dict(FIELD.findall(html))
 
 
-async def pay(browser: httpx.AsyncClient, payment_id: str) -> list[httpx.Response]:
-    """Pay with the one card that the payer keeps, by a double click."""
+def paying(html: str, payment_id: str, method: str) -> dict[str, str]:
+    """Return what the form of a page that pays sends."""
+    found = re.search(r'name="total" value="([^"]+)"', html)
+    assert found is not None, html
+    return {"request_id": forms(html)[f"/pay/{payment_id}/submit"], "method": method, "total": found[1]}
+
+
+async def looked(browser: httpx.AsyncClient, payment_id: str) -> dict[str, str]:
+    """Take the last look before paying with the one card that the payer keeps; return what its form sends."""
     first = await browser.get(f"/pay/{payment_id}")
     [method] = set(re.findall(r'value="(pm_\w+)"', first.text))
     confirm = await browser.get(f"/pay/{payment_id}/confirm", params={"method": method})
-    body = {"request_id": forms(confirm.text)[f"/pay/{payment_id}/submit"], "method": method}
+    return paying(confirm.text, payment_id, method)
+
+
+async def pay(browser: httpx.AsyncClient, payment_id: str) -> list[httpx.Response]:
+    """Pay with the one card that the payer keeps, by a double click."""
+    body = await looked(browser, payment_id)
     return [await browser.post(f"/pay/{payment_id}/submit", data=body) for _ in range(2)]
 
 

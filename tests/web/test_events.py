@@ -21,7 +21,7 @@ from services.web.events.frames import RESUME_CHARACTERS_MAX
 from services.web.events.streams import PER_SESSION_MAX
 from services.web.security.forms import FIELD, Forms
 from tests.web.listening import Heard, listening
-from tests.web.shop import Shop, a_shop, key
+from tests.web.shop import Shop, a_confirm, a_shop, key
 from tests.web.test_sessions import session_of
 
 
@@ -38,7 +38,7 @@ async def started(shop: Shop) -> str:
 
 async def confirmed(shop: Shop, payment_id: str, method: str = "pm_card_visa") -> httpx.Response:
     return await shop.payer.post(
-        f"/v1/payments/{payment_id}/confirm", json={"payment_method_id": method}, headers=key(), timeout=20
+        f"/v1/payments/{payment_id}/confirm", json=a_confirm(method), headers=key(), timeout=20
     )
 
 

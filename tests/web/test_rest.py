@@ -14,7 +14,7 @@ from local.suite import Suite
 from services.bff.api.reading import read_json
 from tests.docs import ROOT
 from tests.web.openapi import openapi
-from tests.web.shop import PAYER, Shop, a_shop, a_start, key
+from tests.web.shop import PAYER, Shop, a_confirm, a_shop, a_start, key
 
 JSON: Final = {"content-type": "application/json"}
 TEXT: Final = {"content-type": "text/plain"}
@@ -35,7 +35,7 @@ async def test_a_payment_is_started_read_confirmed_and_given_back(shop: Shop) ->
     payment = started["payment"]
     where = f"/v1/payments/{payment['payment_id']}"
 
-    confirmed = await shop.payer.post(f"{where}/confirm", json={"payment_method_id": "pm_card_visa"}, headers=key())
+    confirmed = await shop.payer.post(f"{where}/confirm", json=a_confirm(), headers=key())
     preview = await shop.service.get(f"{where}/refund-preview")
     body = {"expected_refundable": preview.json()["refundable"], "actor_id": "clerk_a"}
     given_back = await shop.service.post(f"{where}/refunds", json=body, headers=(one := key()))
@@ -54,10 +54,8 @@ async def test_a_decline_is_a_state_and_the_next_key_another_try(shop: Shop) -> 
     payment = (await shop.start())["payment"]
     where = f"/v1/payments/{payment['payment_id']}/confirm"
 
-    declined = await shop.payer.post(
-        where, json={"payment_method_id": "pm_card_chargeDeclinedStolenCard"}, headers=key()
-    )
-    paid = await shop.payer.post(where, json={"payment_method_id": "pm_card_visa"}, headers=key())
+    declined = await shop.payer.post(where, json=a_confirm("pm_card_chargeDeclinedStolenCard"), headers=key())
+    paid = await shop.payer.post(where, json=a_confirm(), headers=key())
 
     assert declined.status_code == 200
     assert declined.json()["payment"]["state"] == "REQUIRES_PAYMENT_METHOD"
@@ -213,7 +211,7 @@ async def test_the_same_key_with_another_body_is_refused_and_another_callers_key
 
 
 async def test_kept_methods_are_ones_own(shop: Shop) -> None:
-    kept = await shop.payer.post("/v1/payment-methods", json={"payment_method_id": "pm_card_visa"}, headers=key())
+    kept = await shop.payer.post("/v1/payment-methods", json=a_confirm(), headers=key())
     method_id = kept.json()["payment_method_id"]
     listed = await shop.payer.get("/v1/payment-methods")
     anothers = await shop.other_payer.get("/v1/payment-methods", params={"payer_id": PAYER})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from batzen.errors import DeadlineExceeded
+from batzen.errors import LASTING, BatzenError, ResourceExhausted
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.status.v1 import status_pb2
 from batzen.type.v1.payment_pb2 import PaymentState
@@ -17,6 +17,15 @@ BOOKING_PAYMENTS_MAX: Final = 20
 """Of one booking that are looked at; one is open at a time, and each of the others has ended."""
 DISPLAY_LOCALES: Final = ("de-CH", "fr-CH", "it-CH", "en-CH")
 """In which a quote has its amounts written, so that nothing is formatted here."""
+DECIDED: Final = frozenset(
+    {
+        PaymentState.PAYMENT_STATE_PROCESSING,
+        PaymentState.PAYMENT_STATE_AUTHORIZED,
+        PaymentState.PAYMENT_STATE_SCHEDULED,
+        PaymentState.PAYMENT_STATE_SUCCEEDED,
+    }
+)
+"""How a payment stands of which a method was taken; one whose bank asks for its payer is asked for once more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,14 +81,22 @@ class Operations:
         return (await self._front.peers.calls.status.ListPayments(request, metadata=asker.metadata)).payments
 
     async def submit(self, asker: Asker, request: pb.SubmitPaymentRequest) -> Submitted:
-        """Submit a method. What is not answered in time is on its way, and said to be."""
+        """Submit a method. What of it is not known is on its way, and said to be: an outage, or an answer too late.
+
+        Raises the error where the payment still waits for a method: it may be that nothing of the submit was heard,
+        and who asked may repeat it, under the same id.
+        """
         calls = self._front.peers.calls
         try:
             answer = await calls.orchestrator.SubmitPayment(request, metadata=asker.metadata)
-        except DeadlineExceeded:
-            payment = await self.payment(asker, request.payment_id)
-            if payment.state != PaymentState.PAYMENT_STATE_PROCESSING:
-                # It may be that nothing of the submit was heard yet: then who asked may repeat it, under the same id.
+        except (*LASTING, ResourceExhausted):
+            raise
+        except BatzenError as error:
+            try:
+                payment = await self.payment(asker, request.payment_id)
+            except BatzenError:
+                raise error from None
+            if payment.state not in DECIDED:
                 raise
             return Submitted(payment=payment, redirect_url="")
         return Submitted(payment=answer.payment, redirect_url=answer.next_action.redirect_url)

@@ -5,27 +5,32 @@ Each is a form with an id that this front made. The id is the request's at the s
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Final
 
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from batzen.errors import BatzenError
+from batzen.errors import LASTING, BatzenError, ResourceExhausted
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
-from services.bff.checkout import steps
+from batzen.type.v1.money_pb2 import Money
+from services.bff.checkout import messages, steps
 from services.bff.checkout.pages import Handler, of_payer
 from services.bff.checkout.room import SEE_OTHER, Room, Visit
 from services.bff.checkout.satisfaction import SCORES, Satisfaction
-from services.bff.checkout.shown import is_payers_turn
+from services.bff.checkout.shown import is_payers_turn, owed_of
 from services.bff.checkout.standing import has_receipt
 from services.web.failures import Refusal
 
 MOVED_ON: Final = frozenset({"PAYMENT_STATE", "REQUEST_IN_PROGRESS", "ATTEMPT_OPEN"})
 """Refusals after which the payment's page says more than a sentence could: another tab, or the bank, was faster."""
 
+PRICE_CHANGED: Final = "PRICE_CHANGED"
+"""It was priced anew since the page was shown, and nothing was charged."""
 PAGE_ALONE: Final = "HOSTED_CHECKOUT_REQUIRED"
 """Methods were declined too often here: the hosted page is left."""
+_logger = logging.getLogger(__name__)
 
 
 class CheckoutActions:
@@ -49,33 +54,39 @@ class CheckoutActions:
         ]
 
     async def submit(self, visit: Visit) -> Response:
-        """Pay with what the form names, or lead to where that is done."""
+        """Pay with what the form names at the price that it was shown with, or lead to where that is done."""
         form, request_id = await self._taken(visit)
-        wanted = form.get("method", "")
         try:
-            session = await self._room.payment(visit)
-            if wanted == steps.PAGE:
-                return await self._to_page(visit, session, request_id)
-            changed = await self._with_form(visit, session, request_id)
-            if changed is not None:
-                return changed
-            if wanted == steps.CARD:
-                return visit.back("/card")
-            await self._pay(visit, form, request_id)
+            return await self._go_on(visit, form, request_id)
         except BatzenError as error:
             if error.reason in MOVED_ON:
                 return visit.back()
             if error.reason == PAGE_ALONE:
                 return visit.back(f"/confirm?method={steps.PAGE}")
             raise
-        return visit.back()
+
+    async def _go_on(self, visit: Visit, form: Mapping[str, str], request_id: str) -> Response:
+        wanted, seen = form.get("method", ""), steps.seen_total(form)
+        session = await self._room.payment(visit)
+        if is_payers_turn(session.payment) and seen is not None and seen != owed_of(session):
+            return await self._show_price(visit, seen, session)
+        if wanted == steps.PAGE:
+            return await self._to_page(visit, session, request_id)
+        changed = await self._with_form(visit, session, request_id)
+        if changed is not None:
+            return changed
+        if wanted == steps.CARD:
+            return visit.back("/card")
+        if seen is None:  # nobody is charged by a form that does not say what its payer was shown
+            raise Refusal(400, "FIELD_MISSING", field="total")
+        return await self._pay(visit, form, request_id, seen)
 
     async def _to_page(self, visit: Visit, session: pb.PaymentSession, request_id: str) -> Response:
         """Lead to the page that Stripe hosts; to a fresh one where there is none, or its price does not stand."""
         if session.collection != pb.COLLECTION_CHECKOUT or not session.checkout_url or self._room.is_stale(session):
             answer = await self._resume(visit, request_id, pb.COLLECTION_CHECKOUT)
             if answer.price_changed:
-                return await self._show_price(visit, answer, steps.PAGE)
+                return await self._show_price(visit, answer.total_before, answer.session, chosen=steps.PAGE)
             session = answer.session
         if not session.checkout_url:
             return visit.back()
@@ -92,25 +103,54 @@ class CheckoutActions:
         answer = await self._resume(visit, request_id, pb.COLLECTION_ELEMENTS)
         if not answer.price_changed:
             return None
-        return await self._show_price(visit, answer, visit.choice)
+        return await self._show_price(visit, answer.total_before, answer.session)
 
     async def _resume(self, visit: Visit, request_id: str, collection: pb.Collection) -> pb.ResumePaymentResponse:
         asked = pb.ResumePaymentRequest(request_id=request_id, payment_id=visit.payment_id, collection=collection)
         return await self._room.front.peers.calls.orchestrator.ResumePayment(asked, metadata=self._room.word(visit))
 
-    async def _show_price(self, visit: Visit, answer: pb.ResumePaymentResponse, chosen: str) -> Response:
+    async def _show_price(self, visit: Visit, seen: Money, session: pb.PaymentSession, *, chosen: str = "") -> Response:
         """Show the new price before anything is paid at it."""
-        notice = steps.price_changed(answer, visit.place)
+        notice = steps.price_changed(seen, owed_of(session), visit.place)
         kept = await self._room.kept(visit)
-        shown = steps.method(answer.session, kept, visit.place, chosen=chosen, notice=notice)
+        shown = steps.method(session, kept, visit.place, chosen=chosen or visit.choice, notice=notice)
         return self._room.answer(visit.request, shown, status_code=409)
 
-    async def _pay(self, visit: Visit, form: Mapping[str, str], request_id: str) -> None:
+    async def _pay(self, visit: Visit, form: Mapping[str, str], request_id: str, seen: Money) -> Response:
+        """Submit what the form names. What is not known of it afterwards is never told as a failure."""
+        try:
+            await self._submit(visit, form, request_id, seen)
+        except LASTING as error:
+            if error.reason != PRICE_CHANGED:
+                raise
+            session = await self._room.payment(visit)
+            if not is_payers_turn(session.payment) or seen == owed_of(session):
+                return visit.back()
+            return await self._show_price(visit, seen, session)
+        except ResourceExhausted:  # said before anything of it was kept
+            raise
+        except BatzenError as error:
+            _logger.warning("It is not known what became of a submit: %r", error)
+            return await self._not_known(visit)
+        return visit.back()
+
+    async def _not_known(self, visit: Visit) -> Response:
+        """Lead to how the payment stands, or say that nobody knows yet: a submit may be carried on by itself."""
+        try:
+            session = await self._room.payment(visit)
+        except BatzenError:
+            session = None
+        if session is None or is_payers_turn(session.payment):
+            return self._room.answer(visit.request, messages.not_known(visit.place, visit.payment_id))
+        return visit.back()
+
+    async def _submit(self, visit: Visit, form: Mapping[str, str], request_id: str, seen: Money) -> None:
         asked = pb.SubmitPaymentRequest(
             request_id=request_id,
             payment_id=visit.payment_id,
             return_url=f"{visit.place.origin}/return/{visit.payment_id}",
             keep_method=form.get("keep") == "yes",
+            expected_total=seen,
         )
         if form.get("method") == steps.AS_ENTERED:
             asked.confirmation_token_id = form.get("token", "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from services.bff.checkout.model import Key, Link, Message, Tone
 from services.bff.checkout.place import Place
 from services.bff.checkout.shown import Shown
-from services.web.failures import Failure
+from services.web.failures import Failure, Refusal, failure_of
 
 
 def log_in_again(place: Place, *, payment_id: str = "") -> Shown:
@@ -35,6 +35,13 @@ def failed(place: Place, failure: Failure, payment_id: str = "") -> Shown:
     link = Link(label=label, href=place.home(payment_id)) if payment_id else None
     tone = Tone.WARN if failure.recoverable else Tone.BAD
     return _message(place, name, tone, failure.message, link, payment_id=payment_id, reference=failure.correlation_id)
+
+
+def not_known(place: Place, payment_id: str) -> Shown:
+    """Return what is said after a submit of which nothing is known yet: no failure, and nothing to do again."""
+    failure = failure_of(Refusal(200, "OUTCOME_UNKNOWN"), place.words.language)
+    link = Link(label=place.words.say("page.reload"), href=f"{place.home(payment_id)}?check=1")
+    return _message(place, "not_known", Tone.WARN, failure.message, link, payment_id=payment_id)
 
 
 def _message(

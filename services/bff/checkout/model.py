@@ -195,6 +195,8 @@ class ConfirmStep:
     button: str
     promise: str
     """What the button does, where it does not say so."""
+    total: str
+    """What is shown to be paid, as the form sends it back."""
     offers_keeping: bool
     mandate: str
     """What a payer agrees to whose card is kept."""
@@ -219,6 +221,8 @@ class CardStep:
     """Where the hosted page is offered instead."""
     other_request_id: str
     other_action: str
+    total: str
+    """What is shown to be paid, as the forms send it back."""
     mandate: str
     must_keep: bool
 

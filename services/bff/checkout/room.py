@@ -22,7 +22,7 @@ from services.bff.checkout.wording import Wording
 from services.bff.settings import BffSettings
 from services.web.failures import Refusal, failure_of
 from services.web.front import Front
-from services.web.rates import PAYER, PAYMENT, SharedRates
+from services.web.rates import PAYER, PAYMENT, READS, SharedRates
 from services.web.security.guard import CORRELATION
 from services.web.sessions.domain import Session
 from services.web.texts import LANGUAGES, language_of
@@ -71,6 +71,7 @@ class Room:
     def __init__(self, front: Front, settings: BffSettings) -> None:
         self.front = front
         self.settings = settings
+        self._rates = SharedRates(front.held, now=front.now)
 
     async def visit(self, request: Request) -> Visit:
         """Return who asks and for what. Raises `NoSession`."""
@@ -94,9 +95,8 @@ class Room:
 
     async def count(self, visit: Visit) -> None:
         """Count what a payer does. Raises `Refusal` where it is too much."""
-        rates = SharedRates(self.front.held, now=self.front.now)
-        await rates.take(PAYER, visit.session.tenant_id, visit.session.subject)
-        await rates.take(PAYMENT, visit.session.tenant_id, visit.payment_id)
+        await self._rates.take(PAYER, visit.session.tenant_id, visit.session.subject)
+        await self._rates.take(PAYMENT, visit.session.tenant_id, visit.payment_id)
 
     async def payment(self, visit: Visit) -> pb.PaymentSession:
         """Return the payment as it stands, with what its payer needs. Raises what the orchestrator refuses."""
@@ -115,7 +115,14 @@ class Room:
         return answer.payment_methods
 
     async def sync(self, visit: Visit) -> None:
-        """Have the payment read at Stripe. What that cannot be done for now shows as it stood before."""
+        """Have the payment read at Stripe, unless it was read just now.
+
+        What that cannot be done for shows as it stood before: who comes back from a bank is shown a page in any case.
+        """
+        try:
+            await self._rates.take(READS, visit.session.tenant_id, visit.payment_id)
+        except Refusal:
+            return
         try:
             await self.front.peers.calls.orchestrator.SyncPayment(
                 pb.SyncPaymentRequest(payment_id=visit.payment_id), metadata=self.word(visit)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.status.v1.status_pb2 import Payment
 from batzen.type.v1 import payment_pb2 as states
+from batzen.type.v1.money_pb2 import Money
 from batzen.type.v1.payment_pb2 import PaymentSnapshot
 from batzen.vocabularies import known_state
 from services.bff.checkout import declines
@@ -102,10 +103,18 @@ def surplus(payment: Payment, place: Place) -> Notice | None:
     return Notice(tone=Tone.WARN, title=place.words.say("surplus.title"), text=text, key="surplus")
 
 
+def owed_of(session: pb.PaymentSession) -> Money:
+    """Return what is to be paid, of the quote that is shown; of the payment where it has none."""
+    quote = session.quote
+    if not quote.lines:
+        return session.payment.total
+    return Money(amount_minor=quote.total.amount_minor, currency_code=quote.currency_code)
+
+
 def total_of(session: pb.PaymentSession, place: Place) -> str:
     """Return what is to be paid."""
     order = order_of(session, place.words)
-    owed = session.payment.total
+    owed = owed_of(session)
     return place.words.amount(owed.amount_minor, owed.currency_code) if order is None else order.total
 
 

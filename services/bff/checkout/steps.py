@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC
 from typing import Final
 from urllib.parse import urlencode
 
 from batzen.gateway.v1.payment_methods_pb2 import PaymentMethod
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
+from batzen.type.v1.money_pb2 import Money
 from services.bff.checkout.model import (
     CardStep,
     ConfirmStep,
@@ -23,7 +25,7 @@ from services.bff.checkout.model import (
     Tone,
 )
 from services.bff.checkout.place import Place
-from services.bff.checkout.shown import Shown, declined, has_declined, page_of, total_of
+from services.bff.checkout.shown import Shown, declined, has_declined, owed_of, page_of, total_of
 from services.bff.checkout.wording import mark_of
 from services.web.security.headers import PageKind
 
@@ -31,6 +33,7 @@ PAGE: Final = "page"
 """The way to pay on the page that Stripe hosts."""
 CARD: Final = "card"
 """The way to pay with a card that is entered in our page."""
+_TOTAL: Final = re.compile(r"([A-Z]{3})([0-9]{1,15})")
 AS_ENTERED: Final = "form"
 """What the form of our page sends: a token that Stripe's script made of the card."""
 
@@ -126,6 +129,7 @@ def confirm(session: pb.PaymentSession, wanted: Method, place: Place, *, notice:
         request_id=place.new_id(),
         button=_button(session, place) if is_kept else say("confirm.go_to_page", amount=amount),
         promise="" if is_kept else say(promises[wanted.value]),
+        total=sent_total(owed_of(session)),
         offers_keeping=False,
         mandate=_mandate(session, place),
         must_keep=session.keep_method,
@@ -155,6 +159,7 @@ def card(session: pb.PaymentSession, place: Place) -> Shown:
         otherwise=say("card.otherwise"),
         other_request_id=place.new_id(),
         other_action=f"{home}/submit",
+        total=sent_total(owed_of(session)),
         mandate=_mandate(session, place),
         must_keep=session.keep_method,
     )
@@ -166,11 +171,19 @@ def card(session: pb.PaymentSession, place: Place) -> Shown:
     )
 
 
-def price_changed(answer: pb.ResumePaymentResponse, place: Place) -> Notice | None:
-    """Return that the payment costs something else than before; None where it does not."""
-    if not answer.price_changed:
-        return None
-    before, after = answer.total_before, answer.total_now
+def sent_total(total: Money) -> str:
+    """Return a total as a form carries it."""
+    return f"{total.currency_code}{total.amount_minor}"
+
+
+def seen_total(form: Mapping[str, str]) -> Money | None:
+    """Return the total that a form was shown with; None where it says none that can be."""
+    found = _TOTAL.fullmatch(form.get("total", ""))
+    return None if found is None else Money(currency_code=found[1], amount_minor=int(found[2]))
+
+
+def price_changed(before: Money, after: Money, place: Place) -> Notice:
+    """Return that the payment costs something else than its payer was shown."""
     text = place.words.say(
         "price.text",
         before=place.words.amount(before.amount_minor, before.currency_code),

@@ -86,12 +86,12 @@ class Command(ABC, Generic[RequestT, ResponseT]):
         self, store: Store, request: Request, message: RequestT, *, payer_id: str | None, now: datetime
     ) -> Acceptance:
         """Write a request down, unless it is known or its payment is not `payer_id`'s, and take the payment if free."""
-        first_step = self.first_step(request)
+        first_step = self.first_step(request, message)
         return await store.accept(
             request, payer_id=payer_id, point=f"{self.point}.accept", now=now, first_step=first_step
         )
 
-    def first_step(self, request: Request) -> FirstStep | None:
+    def first_step(self, request: Request, message: RequestT) -> FirstStep | None:
         """Return what is saved with the request where the payment waits for nothing else; `perform` then goes on."""
         return None
 

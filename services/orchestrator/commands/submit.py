@@ -17,6 +17,7 @@ from services.orchestrator.domain.errors import (
     HostedCheckoutRequired,
     MethodRefused,
     PaymentState,
+    PriceChanged,
     SubmitExpired,
     SubmitRefused,
     TooManyDeclines,
@@ -64,6 +65,8 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
             fields.url(message.return_url, field="return_url")
         if message.consent_actor_id:
             fields.identifier(message.consent_actor_id, field="consent_actor_id")
+        if message.HasField("expected_total"):
+            fields.money(message.expected_total, field="expected_total", least_minor=0)
 
     def payment_id(self, message: SubmitPaymentRequest, key: RequestKey) -> str:
         """Return the payment that is named."""
@@ -77,7 +80,7 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
         A repeat is not refused: it is to get its answer. Where something was declined between the look and the
         statement, no step is taken: who then holds the payment looks again.
         """
-        first_step = self.first_step(request)
+        first_step = self.first_step(request, message)
         if payer_id is not None:
             first_step = await self._unless_tried_out(store, request, first_step, payer_id=payer_id)
         return await store.accept(
@@ -95,18 +98,21 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
         await self._declines.check_form(plan)
         return first_step and replace(first_step, decline_count=plan.latest_snapshot.decline_count)
 
-    def first_step(self, request: Request) -> FirstStep | None:
+    def first_step(self, request: Request, message: SubmitPaymentRequest) -> FirstStep | None:
         """Return that a method was submitted; None where the platform is asked first whether it may be."""
-        return None if self._peers.bookings.is_asked else self._submitted(request)
+        return None if self._peers.bookings.is_asked else self._submitted(request, message)
 
-    def _submitted(self, request: Request) -> FirstStep:
+    def _submitted(self, request: Request, message: SubmitPaymentRequest) -> FirstStep:
         fact = f"step:submit:{request.derived_id}"
+        expected = message.expected_total if message.HasField("expected_total") else None
         return FirstStep(
             fact=fact,
             request_id=derived_id(request.payment_id, fact),
             collections=SUBMITTABLE,
             without=WITHOUT_ATTEMPT,
             kinds=CONFIRMABLE,
+            total_minor=None if expected is None else expected.amount_minor,
+            currency_code=None if expected is None else expected.currency_code,
             changes=transitions.submitted_changes(),
         )
 
@@ -118,10 +124,10 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
             _refuse_unless_confirmable(plan)
             if request.send_before_time is not None and request.send_before_time <= self._now():
                 raise SubmitExpired
-            _refuse_of_another_price(plan, request)
+            _refuse_of_another_price(plan, request, message)
             await self._withdraw_if_tried_out(plan, request)
             await self._peers.bookings.check_payable(plan)
-            work.enqueue(transitions.submitted(plan.latest_snapshot), self._submitted(request).fact)
+            work.enqueue(transitions.submitted(plan.latest_snapshot), self._submitted(request, message).fact)
             await work.save("submit.begin", request=request)
         confirming = self._peers.gateway.confirm_intent(
             plan,
@@ -219,8 +225,17 @@ def _refuse_unless_confirmable(plan: Plan) -> None:
         raise PaymentState(state=latest.collection, collection=plan.collection)
 
 
-def _refuse_of_another_price(plan: Plan, request: Request) -> None:
-    """Refuse what waited while the payment was priced anew: its payer agreed to what it cost before."""
+def _refuse_of_another_price(plan: Plan, request: Request, message: SubmitPaymentRequest) -> None:
+    """Refuse what its payer agreed to at another price: the one they were shown, or the one from before it waited.
+
+    The payment is held, and is priced anew only while it is: what is compared here is what is charged.
+    """
+    if message.HasField("expected_total"):
+        expected = message.expected_total
+        total_minor, currency_code = plan.total_minor or 0, plan.currency_code or ""
+        if (expected.amount_minor, expected.currency_code) != (total_minor, currency_code):
+            raise PriceChanged(total_minor=total_minor, currency_code=currency_code)
+        return
     priced_time = plan.course.priced_time
     if priced_time is None or request.send_before_time is None:
         return

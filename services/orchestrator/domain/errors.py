@@ -56,6 +56,12 @@ class SellerNotPayable(FailedPrecondition):
     reason = "SELLER_NOT_PAYABLE"
 
 
+class PriceChanged(FailedPrecondition):
+    """The payment costs something else than its payer was shown; nothing was charged. Show them the new price."""
+
+    reason = "PRICE_CHANGED"
+
+
 class MethodRefused(FailedPrecondition):
     """Stripe does not take this payment method; choose another."""
 

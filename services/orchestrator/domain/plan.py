@@ -136,6 +136,9 @@ class FirstStep:
     """It is not taken of a payment that stands there for one of these reasons."""
     kinds: frozenset[AttemptKind]
     """It is taken of a payment whose attempt is one of these."""
+    total_minor: int | None = None
+    """It is taken of a payment that costs so much; None of one at any price."""
+    currency_code: str | None = None
     changes: Mapping[str, object]
     """What it changes of the stored snapshot of a payment that needs nobody's attention."""
     decline_count: int | None = None

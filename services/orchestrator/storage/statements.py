@@ -103,6 +103,8 @@ WITH target AS (
             AND NOT latest_snapshot ->> 'reason' = ANY(:step_without::text[])
             AND attempt_kind = ANY(:step_kinds::text[])
             AND coalesce((latest_snapshot ->> 'decline_count')::integer = :step_decline_count, true)
+            AND (:step_total::bigint IS NULL
+                OR (total_minor, currency_code) IS NOT DISTINCT FROM (:step_total::bigint, :step_currency::text))
             AND latest_snapshot -> 'attentions' = '[]' AS is_plain
     FROM payments
     WHERE tenant_id = :tenant_id AND payment_id = :payment_id AND stage <> 'REFUSED'

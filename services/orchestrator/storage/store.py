@@ -112,6 +112,8 @@ class Store:
             step_without=list(first_step.without) if first_step else None,
             step_kinds=list(first_step.kinds) if first_step else None,
             step_decline_count=first_step.decline_count if first_step else None,
+            step_total=first_step.total_minor if first_step else None,
+            step_currency=first_step.currency_code if first_step else None,
             step_changes=json.dumps(first_step.changes) if first_step else None,
             step_id=first_step.request_id if first_step else None,
             step_fact=first_step.fact if first_step else None,

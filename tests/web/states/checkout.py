@@ -39,13 +39,9 @@ def _confirm(session: pb.PaymentSession, place: Place, *, chosen: str = "pm_visa
 
 
 def _price_changed(place: Place) -> Shown:
-    answer = pb.ResumePaymentResponse(
-        session=samples.session("REQUIRES_PAYMENT_METHOD"),
-        price_changed=True,
-        total_before=Money(amount_minor=18_954, currency_code="CHF"),
-        total_now=Money(amount_minor=samples.TOTAL_MINOR, currency_code="CHF"),
-    )
-    return steps.method(answer.session, samples.KEPT, place, notice=steps.price_changed(answer, place))
+    before = Money(amount_minor=18_954, currency_code="CHF")
+    notice = steps.price_changed(before, samples.session("REQUIRES_PAYMENT_METHOD").payment.total, place)
+    return steps.method(samples.session("REQUIRES_PAYMENT_METHOD"), samples.KEPT, place, notice=notice)
 
 
 def _too_many(place: Place) -> Shown:
@@ -125,6 +121,7 @@ MADE: Final[Mapping[str, Callable[[Place], Shown]]] = {
     ),
     "log-in-again": messages.log_in_again,
     "missing": messages.missing,
+    "not-known": lambda place: messages.not_known(place, samples.PAYMENT_ID),
     "broken": lambda place: messages.broken(place, samples.PAYMENT_ID),
     "too-many": _too_many,
     "plain-processing": lambda place: _standing(samples.session("PROCESSING"), replace(place, is_plain=True)),

@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
-from batzen.errors import DeadlineExceeded
+from batzen.errors import LASTING, BatzenError, ResourceExhausted
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.status.v1.status_pb2 import Payment
 from services.bff.api.legacy import models, views
@@ -64,7 +64,8 @@ class LegacyPayments:
             raise Refusal(400, "FIELD_MISSING", field="paymentMethodId")
         snapshot = payment.snapshot
         # After a decline the same card may be tried once more; a lost answer is asked for again by the same id.
-        tried = (payment.payment_id, snapshot.attempt, snapshot.decline_count, method)
+        seen = () if body.amount_minor is None else (body.amount_minor, body.currency)
+        tried = (payment.payment_id, snapshot.attempt, snapshot.decline_count, method, *seen)
         # A key is of what was asked: another payment that has the booking's name by now is not paid by a repeat.
         request = pb.SubmitPaymentRequest(
             request_id=of_key(asker, "confirm", key) if key else of_content(asker, "confirm", tried),
@@ -72,13 +73,18 @@ class LegacyPayments:
             return_url=body.return_url or self._operations.return_url(payment.payment_id),
             keep_method=body.save_payment_method,
         )
+        if body.amount_minor is not None:
+            request.expected_total.amount_minor = body.amount_minor
+            request.expected_total.currency_code = body.currency or payment.total.currency_code
         if body.payment_method_id:
             request.payment_method_id = method
         else:
             request.confirmation_token_id = method
         try:
             submitted = await self._operations.submit(asker, request)
-        except DeadlineExceeded:
+        except (*LASTING, ResourceExhausted):
+            raise
+        except BatzenError:
             return views.unknown(payment, asker.language)
         return views.confirmed(submitted, asker.language)
 

@@ -242,6 +242,10 @@ class ConfirmPayment(Body):
     confirmation_token_id: Annotated[str, Field(max_length=128)] = ""
     return_url: Annotated[str, Field(max_length=2000)] = ""
     keep_method: bool = Field(default=False, description="The payer agreed that it is kept for later charges.")
+    expected_total: Money | None = Field(
+        default=None,
+        description="What the payer was shown; another price is 409 `PRICE_CHANGED`. Only a service may leave it out.",
+    )
 
 
 class Explained(Body):

@@ -15,6 +15,7 @@ from services.bff.api.operations import Operations
 from services.bff.api.polling import polled, tag
 from services.bff.api.request_ids import of_key
 from services.bff.api.who import Key, Service, Who
+from services.web.failures import Refusal
 from services.web.front import Front
 
 PaymentId: TypeAlias = Annotated[str, Path(pattern=r"^pay_[a-z0-9]{26}$", description="`pay_…`")]
@@ -111,7 +112,9 @@ class PaymentResources:
     async def confirm_payment(
         self, asker: Who, payment_id: PaymentId, body: models.ConfirmPayment, response: Response, key: Key = None
     ) -> models.Confirmed:
-        """Submit a method. A decline is a state: 200 with `last_error`. 202 while the outcome is not known."""
+        """Submit a method at the price shown. A decline is a state: 200 with `last_error`. 202: it is not known yet."""
+        if body.expected_total is None and not asker.is_service:
+            raise Refusal(400, "FIELD_MISSING", field="expected_total")
         request_id = of_key(asker, f"confirm|{payment_id}", key)
         submitted = await self._operations.submit(
             asker, confirm_request(body, self._operations, payment_id=payment_id, request_id=request_id)

@@ -53,6 +53,7 @@ def confirm_request(
         payment_id=payment_id,
         return_url=body.return_url or operations.return_url(payment_id),
         keep_method=body.keep_method,
+        expected_total=None if body.expected_total is None else money(body.expected_total),
     )
     if body.payment_method_id:
         request.payment_method_id = body.payment_method_id
