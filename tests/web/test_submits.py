@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,7 @@ from tests.web.shop import Shop, a_confirm, a_shop, key
 from tests.web.test_checkout import looked
 
 EXPIRED_QUOTE: Final = 'course = course || \'{"quote_expire_time": "2020-01-01T00:00:00+00:00"}\''
+CONFIRM: Final = "POST /v1/payment_intents/*/confirm"
 COUNTED: Final = "SELECT count(*) AS counted FROM declines WHERE payment_id = $1 GROUP BY decline ORDER BY decline"
 SEEN_MINOR, NOW_MINOR = 3_000, 5_400
 
@@ -123,41 +125,6 @@ async def test_nobody_pays_a_price_that_they_were_not_shown(suite: Suite, shop: 
     assert (paid.status_code, await captured_minor(suite, payment_id)) == (303, NOW_MINOR)
 
 
-async def test_what_is_not_known_of_a_submit_is_never_told_as_a_failure(
-    suite: Suite, shop: Shop, payer_id: str
-) -> None:
-    """The gateway dies: all three forms of asking say that the payment is on its way, and it is paid once."""
-    paying = [await payers.started(shop, payer_id=payer_id, collection="ELEMENTS") for _ in range(3)]
-    by_page, by_legacy, by_api = paying
-    bearer = {"authorization": f"Bearer {suite.token('payer', sub=payer_id)}"}
-    async with (
-        shop.browser(by_page, payer_id=payer_id) as browser,
-        httpx.AsyncClient(base_url=suite.front_url("bff"), headers=bearer, timeout=60) as payer,
-    ):
-        form = await looked(browser, by_page)
-        legacy = {"paymentId": by_legacy, "paymentMethodId": form["method"]}
-        await suite.kill("gateway")
-        try:
-            page = await browser.post(f"/pay/{by_page}/submit", data=form, timeout=60)
-            old = await payer.post("/api/payments/confirm", json=legacy)
-            new = await payer.post(f"/v1/payments/{by_api}/confirm", json=a_confirm(form["method"]), headers=key())
-        finally:
-            await suite.start("gateway")
-
-    assert (page.status_code, page.headers.get("location")) == (303, f"/pay/{by_page}")
-    assert (old.status_code, old.json()["status"], old.json()["code"]) == (200, "processing", "OUTCOME_UNKNOWN")
-    assert (new.status_code, new.json()["payment"]["state"]) == (202, "PROCESSING")
-    for payment_id in paying:
-
-        async def is_paid(of: str = payment_id) -> bool:
-            return (await payment_of(suite, of)).state == PaymentState.PAYMENT_STATE_SUCCEEDED
-
-        await eventually(is_paid)
-        async with suite.client("operator", sub="clerk") as batzen:
-            answer = await batzen.gateway_ops.ListAttempts(ListAttemptsRequest(payment_id=payment_id))
-        assert len([one for one in answer.attempts if one.captured_minor]) == 1
-
-
 async def test_a_payers_declines_by_token_count_for_where_they_are(suite: Suite, shop: Shop) -> None:
     payment_id = (await shop.start())["payment"]["payment_id"]
     confirm = f"/v1/payments/{payment_id}/confirm"
@@ -185,3 +152,42 @@ async def test_a_page_that_asks_to_be_checked_is_read_at_stripe_so_often_and_no_
 
     assert {one.status_code for one in answers} == {303}
     assert READS.burst <= await reads(suite) - before <= READS.burst + 2
+
+
+async def test_what_is_not_known_of_a_submit_is_never_told_as_a_failure(
+    suite: Suite, shop: Shop, payer_id: str
+) -> None:
+    """The gateway dies, over one submit and before two: nobody is told to try again, and each is paid once."""
+    paying = [await payers.started(shop, payer_id=payer_id, collection="ELEMENTS") for _ in range(3)]
+    by_page, by_legacy, by_api = paying
+    bearer = {"authorization": f"Bearer {suite.token('payer', sub=payer_id)}"}
+    async with (
+        shop.browser(by_page, payer_id=payer_id) as browser,
+        httpx.AsyncClient(base_url=suite.front_url("bff"), headers=bearer, timeout=60) as payer,
+    ):
+        form = await looked(browser, by_page)
+        legacy = {"paymentId": by_legacy, "paymentMethodId": form["method"]}
+        await suite.sandbox.fault("pause", route=CONFIRM)
+        submitting = asyncio.ensure_future(browser.post(f"/pay/{by_page}/submit", data=form, timeout=60))
+        await suite.sandbox.until_paused()
+        await suite.kill("gateway")
+        await suite.sandbox.resume()
+        try:
+            page = await submitting
+            old = await payer.post("/api/payments/confirm", json=legacy)
+            new = await payer.post(f"/v1/payments/{by_api}/confirm", json=a_confirm(form["method"]), headers=key())
+        finally:
+            await suite.start("gateway")
+
+    assert (page.status_code, "Do not pay again." in page.text) in [(200, True), (303, False)]
+    assert (old.status_code, old.json()["status"], old.json()["code"]) == (200, "processing", "OUTCOME_UNKNOWN")
+    assert (new.status_code, new.json()["payment"]["state"]) == (202, "PROCESSING")
+    for payment_id in paying:
+
+        async def is_paid(of: str = payment_id) -> bool:
+            return (await payment_of(suite, of)).state == PaymentState.PAYMENT_STATE_SUCCEEDED
+
+        await eventually(is_paid)
+        async with suite.client("operator", sub="clerk") as batzen:
+            answer = await batzen.gateway_ops.ListAttempts(ListAttemptsRequest(payment_id=payment_id))
+        assert len([one for one in answer.attempts if one.captured_minor]) == 1
