@@ -111,7 +111,7 @@ async def test_another_payers_payment_is_not_there_in_any_place(shop: Shop) -> N
         *[
             await other.post(f"{where}/{what}", json=body, headers=key())
             for what, body in (
-                ("confirm", {"payment_method_id": "pm_card_visa"}),
+                ("confirm", a_confirm()),
                 ("sync", {}),
                 ("cancel", {}),
                 ("preserve", {}),
