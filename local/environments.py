@@ -27,6 +27,8 @@ SPEAKS_FOR: Final[Mapping[str, tuple[str, ...]]] = {
     "console": ("operator", "operator_readonly"),
 }
 """The roles for which each front vouches with its own key."""
+HEARD_BY: Final[Mapping[str, tuple[str, ...]]] = {"bff": ("console",), "console": ()}
+"""Which fronts' word a front takes; a service takes that of both."""
 CALLED: Final[Mapping[str, tuple[str, ...]]] = {
     "gateway": ("orchestrator",),
     "pricing": (),
@@ -123,10 +125,12 @@ def service_environment(
         "BATZEN_TOKEN_ISSUER": ISSUER,
         "BATZEN_TOKEN_AUDIENCE": AUDIENCE,
     }
-    if fronts and service not in FRONTS:
+    heard = HEARD_BY.get(service, FRONTS)
+    if fronts and heard:
         rows = [
             {"issuer": name, "jwks": str(front.jwks), "roles": SPEAKS_FOR[name], "tenants": []}
             for name, front in fronts.items()
+            if name in heard
         ]
         environment["BATZEN_FURTHER_ISSUERS"] = json.dumps(rows)
     if fronts and service in FRONTS:
@@ -153,6 +157,7 @@ def service_environment(
     if service == "orchestrator" and webhook_key:
         environment["BATZEN_WEBHOOK_KEY"] = webhook_key
     if service == "console":
+        environment["BATZEN_BFF_URL"] = front_url("bff", ports)
         environment["BATZEN_METRICS_SOURCES"] = ",".join(
             f"{one}={HOST}:{ports[f'{one}-metrics']}" for one in (*sorted(SERVICES), *FRONTS)
         )

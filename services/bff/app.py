@@ -13,6 +13,7 @@ from services.bff import webhooks as webhook
 from services.bff.analytics import Analytics
 from services.bff.api import application as api
 from services.bff.api.answering import answer_error
+from services.bff.api.modern import satisfaction
 from services.bff.paths import RETURNS
 from services.bff.settings import BffSettings
 from services.bff.webhooks import Webhooks
@@ -45,4 +46,5 @@ def build(front: Front, settings: BffSettings, analytics: Analytics, webhooks: W
         exempt=frozenset({RETURNS, *webhook.PATHS}),
         body_limits=dict.fromkeys(webhook.PATHS, webhook.BODY_BYTES_MAX),
         uncounted=tuple(webhook.PATHS),
+        any_name=frozenset({satisfaction.PATH}),
     )

@@ -21,9 +21,12 @@ from services.web.rates import CLIENT_ADDRESS, PAYMENT, AddressRates, SharedRate
 from services.web.rates import PAYER as PAYERS
 from services.web.security.csrf import SAFE_METHODS
 from services.web.security.guard import CORRELATION
+from services.web.sessions.needed import OPERATORS
 from services.web.texts import language_of
 
 _BEARER: Final = "bearer "
+STAFF: Final = OPERATORS | {SERVICE}
+"""Who may read what all payers of their tenant answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +71,14 @@ class Callers:
         if not asker.is_service:
             await self._rates.take(PAYMENT, asker.tenant_id, payment_id)
 
+    async def staff(self, request: Request) -> Caller:
+        """Return the service or operator that a bearer token names; no session counts here. Raises `Refusal`."""
+        caller = await self._verified(request, request.headers.get("authorization", ""))
+        if not caller.roles & STAFF:
+            self._addresses.take(address_of(request.scope))
+            raise Refusal(403, "PERMISSION_DENIED")
+        return caller
+
     async def _named(self, request: Request) -> Asker:
         given = request.headers.get("authorization", "")
         if given:
@@ -85,11 +96,7 @@ class Callers:
         )
 
     async def _bearer(self, request: Request, given: str) -> Asker:
-        try:
-            caller = await self._verified(given)
-        except Refusal:
-            self._addresses.take(address_of(request.scope))  # whoever tries out tokens is counted
-            raise
+        caller = await self._verified(request, given)
         if SERVICE not in caller.roles:
             self._addresses.take(address_of(request.scope))
         if not caller.roles & {SERVICE, PAYER}:
@@ -114,7 +121,14 @@ class Callers:
         address = "" if SERVICE in caller.roles else address_of(request.scope)
         return (*word, (CLIENT_ADDRESS, address)) if address else word
 
-    async def _verified(self, given: str) -> Caller:
+    async def _verified(self, request: Request, given: str) -> Caller:
+        try:
+            return await self._read(given)
+        except Refusal:
+            self._addresses.take(address_of(request.scope))  # whoever tries out tokens is counted
+            raise
+
+    async def _read(self, given: str) -> Caller:
         if not given.lower().startswith(_BEARER):
             raise Refusal(401, "UNAUTHENTICATED")
         try:

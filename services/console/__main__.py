@@ -10,6 +10,7 @@ import aiohttp
 
 from services.console.app import build
 from services.console.login.issuer import Issuer
+from services.console.operating.answers_reader import asking
 from services.console.operating.metrics_reader import reading
 from services.console.settings import ConsoleSettings
 from services.runtime.process.lifecycle import until_terminated
@@ -33,7 +34,7 @@ async def serve(settings: ConsoleSettings) -> None:
             building(settings.front, service=SERVICE, home=HOME, cookie_name=COOKIE, limits=OPERATOR) as front,
             reading(settings.metrics_sources, front=front, client=client) as reader,
             serving(
-                build(front, settings, Issuer(settings.login, client), reader),
+                build(front, settings, Issuer(settings.login, client), reader, asking(settings.bff_url, front, client)),
                 listen=process.listen,
                 draining=front.draining,
                 trusted_proxies=settings.front.trusted_proxies,

@@ -12,6 +12,7 @@ from services.console.desk import Desk
 from services.console.login.issuer import Issuer
 from services.console.login.routes import LogInRoom
 from services.console.operating import pages as operating
+from services.console.operating.answers_reader import AnswersReader
 from services.console.operating.metrics_reader import MetricsReader
 from services.console.settings import ConsoleSettings
 from services.web.application import application
@@ -20,8 +21,16 @@ from services.web.security.headers import Origins
 from services.web.sessions.needed import LogInNeeded, MayOnlyRead
 
 
-def build(front: Front, settings: ConsoleSettings, issuer: Issuer, reader: MetricsReader | None) -> ASGIApp:
-    """Return the application of a running front; `reader` knows what the suite's processes count."""
+def build(
+    front: Front,
+    settings: ConsoleSettings,
+    issuer: Issuer,
+    reader: MetricsReader | None,
+    answers: AnswersReader | None,
+) -> ASGIApp:
+    """Return the application of a running front; `reader` knows what the suite's processes count, `answers` what payers
+    say of paying.
+    """
     desk = Desk(front)
     gate = LogInRoom(front, settings.login, issuer)
     return application(
@@ -30,7 +39,7 @@ def build(front: Front, settings: ConsoleSettings, issuer: Issuer, reader: Metri
             Route("/", _home, methods=["GET"]),
             *gate.routes(),
             *payments.routes(desk),
-            *operating.routes(desk, reader),
+            *operating.routes(desk, reader, answers),
             *actions.routes(desk, settings.limits),
         ],
         origins=Origins(),

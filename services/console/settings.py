@@ -10,7 +10,7 @@ from services.console.actions import limits
 from services.console.actions.domain import Limits
 from services.console.login.settings import LoginSettings
 from services.runtime.process.settings import Form, Reader, address
-from services.web.settings import FrontSettings
+from services.web.settings import FrontSettings, origin
 
 
 def _sources(value: str) -> Mapping[str, str]:
@@ -31,6 +31,7 @@ class ConsoleSettings:
     login: LoginSettings
     limits: Limits
     metrics_sources: Mapping[str, str]
+    bff_url: str | None
 
     @classmethod
     def read(cls, read: Reader) -> Self:
@@ -46,5 +47,13 @@ class ConsoleSettings:
                 shown="",
                 doc="Where the suite's processes answer with their figures, for the page of their health; a name with "
                 "several addresses is several processes. Left out: the page shows none.",
+            ),
+            bff_url=read(
+                "BATZEN_BFF_URL",
+                origin,
+                default=None,
+                shown="",
+                doc="Where the payers' front answers inside of the platform's network, for what payers say of paying. "
+                "Left out: the page of figures says that nobody is asked.",
             ),
         )

@@ -32,6 +32,7 @@ def application(
     uncounted: tuple[str, ...] = (),
     exempt: frozenset[str] = frozenset(),
     body_limits: Mapping[str, int] = MappingProxyType({}),
+    any_name: frozenset[str] = frozenset(),
 ) -> ASGIApp:
     """Return the application with the routes of its rooms.
 
@@ -56,6 +57,7 @@ def application(
         answer=answer or front.answers.answer,
         exempt=exempt | {CSP_REPORT_PATH},
         body_limits=body_limits,
+        any_name=any_name,
     )
     return Measured(guarded, meter=front.meter)
 

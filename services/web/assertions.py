@@ -84,6 +84,11 @@ class AssertionMinter:
         return jwt.encode(claims, key, algorithm="ES256", headers={"kid": key_id(key)})
 
 
+def audience_of(front: str, audience: str) -> str:
+    """Return for whom a token is that one front shows another: no service takes it, nor from whoever it was shown."""
+    return f"{audience}/{front}"
+
+
 def key_id(key: ec.EllipticCurvePrivateKey) -> str:
     """Return the id under which the public half of a key is published: the start of its SHA-256."""
     digest = Hash(SHA256())

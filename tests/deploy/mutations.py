@@ -231,6 +231,10 @@ RULED: Final[dict[str, Change]] = {
         to={"matchLabels": {"batzen/pages": "true"}},
     ),
     "the console open to all": lambda p: put(p("NetworkPolicy", "console"), "spec", "ingress", 0, "from", to=[]),
+    "a console that may not ask the payers' front": lambda p: drop(p("NetworkPolicy", "console"), "spec", "egress", 1),
+    "a payers' front that the console does not reach": lambda p: drop(
+        p("NetworkPolicy", "pages"), "spec", "ingress", 1
+    ),
     "a front that calls nobody": lambda p: drop(
         p("Deployment", "bff"), "spec", "template", "metadata", "labels", "batzen/caller"
     ),

@@ -17,16 +17,20 @@ from services.bff.api.legacy.payments import LegacyPayments
 from services.bff.api.legacy.refunds import LegacyRefunds
 from services.bff.api.modern.methods import MethodResources
 from services.bff.api.modern.payments import PaymentResources
+from services.bff.api.modern.satisfaction import SatisfactionResources
 from services.bff.api.openapi import REFERENCE_PATH, SPECIFICATION_PATH, TITLE, VERSION, Reference, specification
 from services.bff.api.operations import Operations
 from services.bff.api.reading import ExactRoute
 from services.bff.api.who import CALLERS
 from services.bff.callers import Callers
 from services.bff.sessions.resource import SessionResources
+from services.web.assertions import audience_of
 from services.web.front import Front
 from services.web.rates import AddressRates
 
 PREFIXES: Final = ("/v1/", "/api/")
+AUDIENCE: Final = "bff"
+"""What another front calls this one in the tokens that it shows it."""
 
 
 class Beneath(BaseRoute):
@@ -49,11 +53,18 @@ class Beneath(BaseRoute):
 def rest(front: Front, addresses: AddressRates) -> FastAPI:
     """Return the application of both forms."""
     app = described(front)
-    setattr(app.state, CALLERS, Callers(front, front.settings.process.verifier(), addresses))
+    setattr(app.state, CALLERS, callers_of(front, addresses))
     app.add_route(SPECIFICATION_PATH, _specification, methods=["GET"], include_in_schema=False)
     app.add_route(REFERENCE_PATH, Reference(front, app).page, methods=["GET"], include_in_schema=False)
     answer_failures(app)
     return app
+
+
+def callers_of(front: Front, addresses: AddressRates) -> Callers:
+    """Return what tells who asks. The console's word for an operator has to be meant for this front alone."""
+    process = front.settings.process
+    verifier = process.verifier(further_audience=audience_of(AUDIENCE, process.token_audience))
+    return Callers(front, verifier, addresses)
 
 
 def described(front: Front) -> FastAPI:
@@ -71,6 +82,7 @@ def described(front: Front) -> FastAPI:
     PaymentResources(front, operations).add_to(modern)
     MethodResources(front).add_to(modern)
     SessionResources(front).add_to(modern)
+    SatisfactionResources(front).add_to(modern)
     app.include_router(modern)
     legacy = APIRouter(prefix=LEGACY_PREFIX, route_class=ExactRoute, tags=["old clients"])
     payments = LegacyPayments(operations)

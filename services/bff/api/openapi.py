@@ -78,6 +78,7 @@ def specification(app: FastAPI) -> dict[str, Any]:
     for path, operations in found["paths"].items():
         for operation in operations.values():
             _complete(operation, is_legacy=path.startswith("/api/"))
+    found["paths"]["/v1/satisfaction"]["get"]["security"] = [{"service": []}]
     found["paths"]["/v1/payments/{payment_id}"]["get"]["responses"]["304"] = {"description": "Nothing has changed"}
     confirm = found["paths"]["/v1/payments/{payment_id}/confirm"]["post"]["responses"]
     confirm["202"] = dict(confirm["200"], description="The outcome is not known yet")

@@ -8,6 +8,7 @@ from fastapi import Depends, Header, Request
 
 from services.bff.api.request_ids import HEADER
 from services.bff.callers import Asker, Callers
+from services.runtime.rpc.identity import Caller
 from services.web.failures import Refusal
 
 CALLERS: Final = "callers"
@@ -31,12 +32,19 @@ async def _service(request: Request) -> Asker:
     return asker
 
 
+async def _staff(request: Request) -> Caller:
+    callers: Callers = getattr(request.app.state, CALLERS)
+    return await callers.staff(request)
+
+
 Who: TypeAlias = Annotated[Asker, Depends(_asker)]
 """Whoever asks: a payer or a service."""
 Service: TypeAlias = Annotated[Asker, Depends(_service)]
 """A service; the services would refuse anybody else, too."""
 Rates: TypeAlias = Annotated[Callers, Depends(_callers)]
 """Who counts what is done to a payment that the path does not name."""
+Staff: TypeAlias = Annotated[Caller, Depends(_staff)]
+"""A service or an operator, by a token of their own or by the console's word for them."""
 Key: TypeAlias = Annotated[
     str | None,
     Header(alias=HEADER, description="1 to 255 visible characters; the same key makes a repeat the same request."),

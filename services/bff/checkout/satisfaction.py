@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from services.bff.metrics import ANSWERS
 from services.runtime.database.connections import DirectConnections
@@ -17,6 +19,28 @@ INSERT INTO satisfaction_answers (tenant_id, payment_id, payer_id, score, answer
 ON CONFLICT (tenant_id, payment_id) DO NOTHING
 """
 _FIND: Final = "SELECT score FROM satisfaction_answers WHERE tenant_id = $1 AND payment_id = $2"
+_BY_DAY: Final = """
+SELECT (answer_time AT TIME ZONE 'Europe/Zurich')::date AS day, count(*) AS answer_count, sum(score) AS score_sum
+FROM satisfaction_answers WHERE tenant_id = $1 AND answer_time >= $2 AND answer_time < $3 GROUP BY day ORDER BY day
+"""
+_ZONE: Final = ZoneInfo("Europe/Zurich")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayAnswers:
+    """What payers answered on one day of Europe/Zurich."""
+
+    day: date
+    answer_count: int
+    score_sum: int
+
+
+async def answers_by_day(held: DirectConnections, tenant_id: str, first: date, last: date) -> Sequence[DayAnswers]:
+    """Return the days from the first to the last on which payers of a tenant answered."""
+    begin, end = (datetime.combine(day, time(), _ZONE) for day in (first, last + timedelta(days=1)))
+    async with held.statement(None) as connection:
+        rows = await connection.fetch(_BY_DAY, tenant_id, begin, end)
+    return [DayAnswers(day=row["day"], answer_count=row["answer_count"], score_sum=row["score_sum"]) for row in rows]
 
 
 class Satisfaction:

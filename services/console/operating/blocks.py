@@ -220,8 +220,8 @@ class Line:
     """One line of a chart."""
 
     name: str
-    values: Sequence[int]
-    """In whole units; an amount in minor ones."""
+    values: Sequence[int | None]
+    """In whole units; an amount in minor ones. None where there is no value, which is not 0."""
     texts: Sequence[str]
     """Each value as it is written; the browser formats none."""
 

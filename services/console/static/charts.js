@@ -45,14 +45,15 @@ function draw(uPlot, place) {
           stroke: token(TONES[place_ % TONES.length]),
           width: 2,
           dash: place_ % 2 ? [6, 4] : undefined, // a shape of its own, not only a colour
-          points: { show: days.length < 40, size: 5 },
+          // where values are missing, a line has gaps, and a value between two of them is only a point
+          points: { show: days.length < 40 || line.values.includes(null), size: 5 },
           value: (/** @type {any} */ _, /** @type {any} */ __, /** @type {any} */ ___, /** @type {number | null} */ at) => (at === null ? "–" : line.texts[at]),
         })),
       ],
     },
     [
       days.map((/** @type {string} */ day) => Date.parse(`${day}T00:00:00Z`) / 1_000),
-      ...lines.map((/** @type {any} */ line) => line.values.map((/** @type {number} */ value) => value / scale)),
+      ...lines.map((/** @type {any} */ line) => line.values.map((/** @type {number | null} */ value) => (value === null ? null : value / scale))),
     ],
     place,
   );

@@ -142,10 +142,13 @@ class ProcessSettings:
         ):
             yield
 
-    def verifier(self) -> Verifier:
-        """Return what checks the tokens of callers."""
-        first = TokenVerifier(KeySet(self.jwks), issuer=self.token_issuer, audience=self.token_audience, now=utc_now)
-        return trusted_issuers(first, self.further_issuers, audience=self.token_audience, now=utc_now)
+    def verifier(self, *, further_audience: str = "") -> Verifier:
+        """Return what checks the tokens of callers. With `further_audience` those of further issuers have to be for
+        that, and not for the whole suite.
+        """
+        audience = self.token_audience
+        first = TokenVerifier(KeySet(self.jwks), issuer=self.token_issuer, audience=audience, now=utc_now)
+        return trusted_issuers(first, self.further_issuers, audience=further_audience or audience, now=utc_now)
 
     def metering(self) -> AbstractAsyncContextManager[Meter]:
         """Return the meter of this process, whose figures can be asked for while inside if the settings say where."""

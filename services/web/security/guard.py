@@ -68,9 +68,11 @@ class Guard:
         answer: Answer,
         exempt: frozenset[str] = frozenset(),
         body_limits: Mapping[str, int] = MappingProxyType({}),
+        any_name: frozenset[str] = frozenset(),
     ) -> None:
         """`exempt` are the paths that other sites may post to, since nothing there acts with a session; one that ends
-        with a slash is all below it. `body_limits` are the bytes of the paths that take other bodies than all.
+        with a slash is all below it. `body_limits` are the bytes of the paths that take other bodies than all, and
+        `any_name` the paths that may be asked by any host name, since no session counts there.
         """
         self._inner = inner
         self._own_origin = own_origin
@@ -80,6 +82,7 @@ class Guard:
         self._exempt = exempt
         self._exempt_below = tuple(path for path in exempt if path.endswith("/"))
         self._body_limits = body_limits
+        self._any_name = any_name | {ALIVE}
         is_secure = own_origin.startswith("https://")
         self._headers: Mapping[PageKind, Mapping[str, str]] = {
             kind: headers_of(kind, origins, is_secure=is_secure) for kind in PageKind
@@ -104,7 +107,7 @@ class Guard:
 
     def _look(self, scope: Scope, headers: Headers) -> None:
         """Refuse what is not meant for this front, or was not made by a page of it."""
-        if scope["path"] != ALIVE and [host.lower() for host in headers.getlist("host")] != [self._host]:
+        if scope["path"] not in self._any_name and [host.lower() for host in headers.getlist("host")] != [self._host]:
             # A page that another name leads to would be another origin with the same sessions.
             raise Refusal(421, "HOST_UNKNOWN")
         if not self._is_exempt(scope["path"]) and not is_ours(

@@ -191,6 +191,7 @@ def wanted(manifests: Manifests) -> set[Flow]:
     found |= {("ingress", "Deployment/gateway", WEBHOOK_PORT)}
     found |= {("payers' ingress", "Deployment/bff", HTTP_PORTS["bff"])}
     found |= {("operators' ingress", "Deployment/console", HTTP_PORTS["console"])}
+    found |= {("Deployment/console", "Deployment/bff", HTTP_PORTS["bff"])}  # what payers say of paying
     found |= {("Deployment/console", one, 443) for one in OUTSIDE}  # where operators log in
     found |= {
         ("Deployment/console", f"Deployment/{service}", METRICS_PORT) for service in GRPC_PORTS

@@ -33,7 +33,7 @@ def allowed(pod: Pod) -> set[str]:
         return {"postgres"} if pod.name == "Deployment/postgres" else set()
     own = {f"{service}-database", f"{service}-database-ca", f"{service}-tls", "jwks"}
     own |= {f"{service}-tokens"} if service in CALLERS else set()
-    own |= set() if service in FRONTS else {"front-jwks"}
+    own |= set() if service == "console" else {"front-jwks"}
     return own | BESIDE.get(service, set())
 
 

@@ -15,10 +15,11 @@ from batzen.pricing.v1.price_book_pb2 import (
     TaxRate,
 )
 from batzen.pricing.v1.pricing_pb2 import Quote, QuoteRow, RowKind, SellerTotal
+from services.console.operating.answers_reader import DayAnswers
 from services.console.operating.blocks import Block, Page, View
 from services.console.operating.pages import figures as figures_page
 from services.console.operating.pages import prices as prices_page
-from services.console.operating.views import figures, prices
+from services.console.operating.views import figures, prices, satisfaction
 from tests.web.states.console_pages import NOW, at, chf, listed, state
 
 RATE: Final = TaxRate(
@@ -126,7 +127,14 @@ _VIEWS: Final = (
 )
 
 
-def _figures(rows: list[PaymentFigures]) -> Page:
+ANSWERS: Final = [
+    DayAnswers(day=f"2026-11-{day:02}", answer_count=3 + day % 4, score_sum=4 * (3 + day % 4) - day % 3)
+    for day in range(1, 29)
+    if day % 9
+]
+
+
+def _figures(rows: list[PaymentFigures], *said: Block) -> Page:
     currencies = figures.currencies_of(rows) or ["CHF"]
     return Page(
         title="Figures",
@@ -137,6 +145,7 @@ def _figures(rows: list[PaymentFigures]) -> Page:
         filters=figures.filters({}, currencies),
         blocks=(
             *figures.charts(rows, currency=currencies[0], first="2026-10-31", last="2026-11-29"),
+            *said,
             figures.declines(rows),
             replace(figures.by_day(rows), csv_url=f"{figures.PATH}.csv" if rows else ""),
         ),
@@ -175,7 +184,9 @@ STATES: Final = {
         ),
         may_act=False,
     ),
-    "figures": state(_figures(DAYS)),
-    "figures-empty": state(_figures([])),
+    "figures": state(_figures(DAYS, *satisfaction.answers(ANSWERS, days=figures.days_of("2026-10-31", "2026-11-29")))),
+    "figures-empty": state(_figures([], *satisfaction.answers([], days=[]))),
+    "figures-without-answers": state(_figures(DAYS[:3], *satisfaction.unavailable("It does not answer."))),
+    "figures-not-asked": state(_figures(DAYS[:3], *satisfaction.unknown())),
     "figures-by-seller": state(listed(figures_page.LISTINGS["seller"], figures.by_seller(SELLERS))),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -333,3 +333,17 @@ class Resumed(Answer):
     price_changed: bool = Field(description="It costs something else now; nothing is charged before a new confirm.")
     total_before: Money | None
     total_now: Money | None
+
+
+class SatisfactionDay(Answer):
+    """What payers answered on one day, 1 to 5 each. The mean is the sum by the count, over any days."""
+
+    day: date = Field(description="By the clock of Europe/Zurich; a day without an answer is not there.")
+    answer_count: int
+    score_sum: int
+
+
+class Satisfaction(Answer):
+    """How paying was, as payers say."""
+
+    days: list[SatisfactionDay]

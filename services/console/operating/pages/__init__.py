@@ -5,13 +5,13 @@ from __future__ import annotations
 from starlette.routing import BaseRoute
 
 from services.console.desk import Desk
+from services.console.operating.answers_reader import AnswersReader
 from services.console.operating.metrics_reader import MetricsReader
 from services.console.operating.pages import (
     attention,
     audit,
     dead_letters,
     disputes,
-    figures,
     notifications,
     prices,
     reconciliation,
@@ -19,6 +19,7 @@ from services.console.operating.pages import (
     stuck,
     webhooks,
 )
+from services.console.operating.pages.figures import FiguresRoom
 from services.console.operating.pages.health import HealthRoom
 
 ROOMS = (
@@ -31,12 +32,11 @@ ROOMS = (
     prices,
     webhooks,
     notifications,
-    figures,
     audit,
 )
 
 
-def routes(desk: Desk, reader: MetricsReader | None) -> list[BaseRoute]:
+def routes(desk: Desk, reader: MetricsReader | None, answers: AnswersReader | None) -> list[BaseRoute]:
     """Return the routes of all of them."""
     rooms = [route for room in ROOMS for route in room.routes(desk)]
-    return [*rooms, *HealthRoom(reader).routes(desk)]
+    return [*rooms, *FiguresRoom(answers).routes(desk), *HealthRoom(reader).routes(desk)]

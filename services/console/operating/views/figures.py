@@ -85,16 +85,24 @@ def span(query: Mapping[str, str], today: date) -> tuple[str, str]:
 def charts(rows: Sequence[PaymentFigures], *, currency: str, first: str, last: str) -> tuple[Block, ...]:
     """Return the figures of one currency day by day, as tiles and charts; a day without a row is a day of zeros."""
     by_day = {row.date: row for row in rows if row.currency_code == currency}
-    days = _days(first, last)
+    days = days_of(first, last)
     found = [by_day.get(day, PaymentFigures(currency_code=currency)) for day in days]
     if not by_day:
         return ()
     return (_tiles(found, currency), _counts(days, found), _money(days, found, currency))
 
 
+def days_of(first: str, last: str) -> list[str]:
+    """Return the days of a span, its last one included."""
+    begin, end = date.fromisoformat(first), date.fromisoformat(last)
+    return [(begin + timedelta(days=place)).isoformat() for place in range((end - begin).days + 1)]
+
+
 def by_day(rows: Iterable[PaymentFigures]) -> Table:
     """Return the figures of each day."""
-    return _table("by-day", "By day, the newest first", "Day", [(_day(row.date), row) for row in reversed(list(rows))])
+    return _table(
+        "by-day", "By day, the newest first", "Day", [(day_of(row.date), row) for row in reversed(list(rows))]
+    )
 
 
 def by_seller(rows: Iterable[PaymentFigures]) -> Table:
@@ -161,12 +169,8 @@ def currencies_of(rows: Iterable[PaymentFigures]) -> list[str]:
     return sorted(started, key=lambda code: (-started[code], code))
 
 
-def _days(first: str, last: str) -> list[str]:
-    begin, end = date.fromisoformat(first), date.fromisoformat(last)
-    return [(begin + timedelta(days=place)).isoformat() for place in range((end - begin).days + 1)]
-
-
-def _day(text: str) -> Cell:
+def day_of(text: str) -> Cell:
+    """Return a day."""
     day = date.fromisoformat(text)
     return Cell(text=f"{day.day} {day:%b %Y}", kind=CellKind.TIME, raw=text)
 
