@@ -20,7 +20,7 @@ from local.suite import Suite
 from services.runtime.database.connections import plain_dsn
 from services.web.texts import LANGUAGES
 from tests.web import payers
-from tests.web.shop import PAYER, Shop, a_shop, key
+from tests.web.shop import PAYER, Shop, a_confirm, a_shop, key
 
 FIELD: Final = re.compile(r'action="([^"]+)"[^>]*>\s*<input type="hidden" name="request_id" value="([^"]+)"')
 
@@ -91,7 +91,7 @@ async def test_a_payment_is_paid_by_forms_alone_and_a_double_click_pays_once(sui
 async def test_a_part_that_was_taken_of_a_hold_is_shown_and_has_a_receipt(shop: Shop) -> None:
     payment_id = (await shop.start(timing="MANUAL_CAPTURE"))["payment"]["payment_id"]
     where = f"/v1/payments/{payment_id}"
-    await shop.payer.post(f"{where}/confirm", json={"payment_method_id": "pm_card_visa"}, headers=key(), timeout=20)
+    await shop.payer.post(f"{where}/confirm", json=a_confirm(), headers=key(), timeout=20)
     part = {"amount": {"amount_minor": 2_000, "currency_code": "CHF"}, "actor_id": "tester"}
     taken = await shop.service.post(f"{where}/capture", json=part, headers=key(), timeout=20)
     async with shop.browser(payment_id) as browser:
