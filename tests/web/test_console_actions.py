@@ -18,7 +18,7 @@ from services.runtime.database.connections import plain_dsn
 from tests.eventually import eventually
 from tests.web.console_payments import form_of, paid, refund_form, refunds_of, reviewed, send
 from tests.web.logging_in import READER, SECOND_OPERATOR, age_log_ins, logged_in
-from tests.web.shop import a_shop, key
+from tests.web.shop import a_confirm, a_shop, key
 
 
 async def _audit(suite: Suite, payment_id: str) -> list[str]:
@@ -324,8 +324,7 @@ async def test_a_call_that_runs_is_not_told_to_have_done_nothing(suite: Suite) -
     async with a_shop(suite) as front, logged_in(suite) as browser:
         later = (datetime.now(UTC) + timedelta(days=3)).isoformat()
         payment_id = (await front.start(timing="SCHEDULED", charge_time=later))["payment"]["payment_id"]
-        kept = {"payment_method_id": "pm_card_visa"}
-        await front.payer.post(f"/v1/payments/{payment_id}/confirm", json=kept, headers=key())
+        await front.payer.post(f"/v1/payments/{payment_id}/confirm", json=a_confirm(), headers=key())
         path = f"/payments/{payment_id}/retry"
         form = form_of(await browser.get(path), path)
         await suite.kill("gateway")

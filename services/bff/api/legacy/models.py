@@ -61,7 +61,7 @@ class Confirm(Named):
     confirmation_token_id: Id = ""
     return_url: Url = ""
     save_payment_method: bool = False
-    amount_minor: Annotated[int | None, Field(ge=0, lt=2**63)] = Field(
+    amount_minor: Annotated[int | None, Field(strict=True, ge=0, lt=2**63)] = Field(
         default=None, description="What the payer was shown, as `create-intent` said it; another is `PRICE_CHANGED`."
     )
     currency: Annotated[str, Field(pattern=r"^([A-Z]{3})?$")] = ""
