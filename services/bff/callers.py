@@ -20,7 +20,7 @@ from services.web.front import Front
 from services.web.rates import CLIENT_ADDRESS, PAYMENT, AddressRates, SharedRates, address_of
 from services.web.rates import PAYER as PAYERS
 from services.web.security.csrf import SAFE_METHODS
-from services.web.security.guard import CORRELATION
+from services.web.security.guard import CORRELATION, take_given_id
 from services.web.sessions.needed import OPERATORS
 from services.web.texts import language_of
 
@@ -69,13 +69,12 @@ class Callers:
     async def take_payment(self, asker: Asker, payment_id: str) -> None:
         """Count what a payer changes of a payment that the path does not name. Raises `Refusal` for too often."""
         if not asker.is_service:
-            await self._rates.take(PAYMENT, asker.tenant_id, payment_id)
+            await self._rates.take(PAYMENT, asker.tenant_id, asker.subject, payment_id)
 
     async def staff(self, request: Request) -> Caller:
         """Return the service or operator that a bearer token names; no session counts here. Raises `Refusal`."""
         caller = await self._verified(request, request.headers.get("authorization", ""))
         if not caller.roles & STAFF:
-            self._addresses.take(address_of(request.scope))
             raise Refusal(403, "PERMISSION_DENIED")
         return caller
 
@@ -97,8 +96,8 @@ class Callers:
 
     async def _bearer(self, request: Request, given: str) -> Asker:
         caller = await self._verified(request, given)
-        if SERVICE not in caller.roles:
-            self._addresses.take(address_of(request.scope))
+        if SERVICE in caller.roles:
+            take_given_id(request.scope)
         if not caller.roles & {SERVICE, PAYER}:
             # Operators act at the console, where who they are is proved anew before money moves.
             raise Refusal(403, "PERMISSION_DENIED")
@@ -122,11 +121,11 @@ class Callers:
         return (*word, (CLIENT_ADDRESS, address)) if address else word
 
     async def _verified(self, request: Request, given: str) -> Caller:
-        try:
-            return await self._read(given)
-        except Refusal:
-            self._addresses.take(address_of(request.scope))  # whoever tries out tokens is counted
-            raise
+        """Return whom a token names. The request of a service is given back: the services limit those."""
+        caller = await self._read(given)
+        if SERVICE in caller.roles:
+            self._addresses.give_back(address_of(request.scope))
+        return caller
 
     async def _read(self, given: str) -> Caller:
         if not given.lower().startswith(_BEARER):

@@ -2,30 +2,72 @@
 
 Its parser takes headers without end and waits for them for ever. Here a connection has few seconds for the headers of
 a request and few kilobytes for them; whoever goes beyond is cut off, without an answer where the request has no
-beginning to answer to.
+beginning to answer to. uvicorn stops its clock of idle connections at any byte: here each byte that comes while nothing
+is being answered has a deadline, which no further byte puts off.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from services.web.rates import network_of
 
 HEADER_BYTES_MAX: Final = 32 * 1024
 """Of all headers of a request with its address."""
 HEADERS_MAX: Final = 100
 HEADERS_S: Final = 10.0
-"""For the headers of a request, from the opening of the connection or from the first byte of a further request."""
+"""For the headers of a request, from the opening of the connection or from the first byte after an answer."""
+PER_ADDRESS_MAX: Final = 1_000
+"""Connections that are open at once from one address, or an IPv6 /64, which is none of our proxies': an office with all
+its streams, and no flood.
+"""
 ABORT: Final = "batzen.abort"
 """Where the scope of a request holds what cuts its connection at once, whatever is still to be written."""
+
+
+class Peers:
+    """How many connections each address has."""
+
+    def __init__(self, trusted_proxies: Sequence[str]) -> None:
+        """Connections of our own proxies are not counted: they are those of everybody."""
+        self._trusted = [ip_network(one, strict=False) for one in trusted_proxies]
+        self._counts: Counter[str] = Counter()
+
+    def enter(self, address: str) -> bool:
+        """Count a connection; False if there are too many, and it was not."""
+        if self._counts[address] >= PER_ADDRESS_MAX:
+            return False
+        self._counts[address] += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """Count one no longer."""
+        self._counts[address] -= 1
+        if not self._counts[address]:
+            del self._counts[address]
+
+    def is_trusted(self, address: str) -> bool:
+        """Tell whether an address is that of a proxy of ours."""
+        try:
+            found = ip_address(address)
+        except ValueError:
+            return False
+        return any(found in network for network in self._trusted)
 
 
 class Connection(HttpToolsProtocol):
     """A connection with limits."""
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
+    def __init__(self, *arguments: Any, peers: Peers, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self._peers = peers
+        self._counted_as: str | None = None
         self._unparsed_bytes = 0
         self._header_bytes = 0
         self._is_reading_headers = True
@@ -34,9 +76,19 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._await_headers()
+        address = self.client[0] if self.client is not None else ""
+        if self._peers.is_trusted(address):
+            return
+        block = network_of(address)
+        if self._peers.enter(block):
+            self._counted_as = block
+        else:
+            self._refuse()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._have_headers()
+        if self._counted_as is not None:
+            self._peers.leave(self._counted_as)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -45,6 +97,8 @@ class Connection(HttpToolsProtocol):
         super().data_received(data)
         if self._is_reading_headers and self._unparsed_bytes > HEADER_BYTES_MAX:
             self._refuse()
+        if self._is_answered and self._deadline is None and not self.transport.is_closing():
+            self._await_headers()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -78,6 +132,11 @@ class Connection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         if self.cycle is not None:
             super().on_body(body)
+
+    @property
+    def _is_answered(self) -> bool:
+        """Whether nothing is being answered: what comes now begins a request, or is the rest of a body, or nothing."""
+        return not self.pipeline and (self.cycle is None or self.cycle.response_complete)
 
     def _await_headers(self) -> None:
         self._deadline = self.loop.call_later(HEADERS_S, self._refuse)

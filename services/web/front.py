@@ -83,9 +83,7 @@ class Front:
     async def session(self, scope: Scope) -> Session | None:
         """Return whose browser asks, looked for once in a request; None for one that has no session."""
         if SESSION not in scope:
-            # A proxy that speaks HTTP/2 may hand them on one by one.
-            cookies = b"; ".join(value for name, value in scope["headers"] if name == b"cookie")
-            session_id = self.cookie.read(cookies.decode("latin-1"))
+            session_id = self.cookie.read(scope)
             scope[SESSION] = None if session_id is None else await self.sessions.find(session_id)
         session: Session | None = scope[SESSION]
         return session

@@ -58,7 +58,11 @@ ADDRESS: Final = Rate(name="address", per_second=50, burst=300)
 PAYER: Final = Rate(name="payer", per_second=1, burst=60)
 """What one payer changes: more than anybody clicks."""
 PAYMENT: Final = Rate(name="payment", per_second=0.1, burst=20)
-"""Submits of one payment."""
+"""What one payer changes of one payment. Counted with the payer: another one would count it up from outside."""
+WEBHOOKS: Final = Rate(name="webhooks", per_second=200, burst=2_000)
+"""Of one address, at the old path of webhooks: Stripe catches up after an outage from few addresses, and sends again
+what it is refused.
+"""
 
 
 READS: Final = Rate(name="reads", per_second=0.5, burst=3)
@@ -88,6 +92,12 @@ class AddressRates:
         if wait_s > 0:
             raise too_many(wait_s)
 
+    def give_back(self, address: str) -> None:
+        """Count a request no longer: somebody asked whom other limits are for."""
+        bucket = self._buckets.get(network_of(address))
+        if bucket is not None:
+            bucket.give_back()
+
 
 class SharedRates:
     """Counts in the front's database, so that all its processes count together."""
@@ -113,22 +123,27 @@ class SharedRates:
 
 
 class AddressLimited:
-    """Around a front: counts by address whoever names nobody by a token; who names a service is its tenant's matter."""
+    """Around a front: counts every request by its address, whatever it says of itself.
+
+    Who turns out to ask as a service is given it back.
+    """
 
     def __init__(self, inner: ASGIApp, rates: AddressRates, *, free: tuple[str, ...]) -> None:
-        """Nothing below the paths `free` is counted: files that a page loads, and who asks whether we are alive."""
+        """The paths `free` are not counted: files that a page loads, and who asks whether we are alive. One that ends
+        with a slash is all below it.
+        """
         self._inner = inner
         self._rates = rates
-        self._free = free
+        self._free = frozenset(free)
+        self._free_below = tuple(path for path in free if path.endswith("/"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not scope["path"].startswith(self._free) and not _names_itself(scope):
+        if scope["type"] == "http" and not self._is_free(scope["path"]):
             self._rates.take(address_of(scope))
         await self._inner(scope, receive, send)
 
-
-def _names_itself(scope: Scope) -> bool:
-    return any(name == b"authorization" for name, _ in scope["headers"])
+    def _is_free(self, path: str) -> bool:
+        return path in self._free or path.startswith(self._free_below)
 
 
 def address_of(scope: Scope) -> str:

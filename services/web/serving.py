@@ -12,13 +12,14 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import uvicorn
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.web.connection import Connection
+from services.web.connection import Connection, Peers
 
 BACKLOG: Final = 2048
 KEEP_ALIVE_S: Final = 75
@@ -48,7 +49,7 @@ async def serving(
     """
     config = uvicorn.Config(
         Parting(app, draining),
-        http=Connection,
+        http=partial(Connection, peers=Peers(trusted_proxies)),  # type: ignore[arg-type] # called as the class is
         ws="none",
         lifespan="off",
         log_level="warning",

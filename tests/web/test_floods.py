@@ -144,6 +144,62 @@ async def test_who_does_not_come_to_the_end_of_the_headers_is_cut_off(monkeypatc
         assert (await front.sent(kept + kept[:-4])).count(b"200 OK") == 1
 
 
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (b"GET / HTTP/1.1\r\n", b"\r\n"),
+        (b"GET / HTTP/1.1\r\ncontent-length: 1000\r\n", b"x"),
+        (b"POST /nothing HTTP/1.1\r\ncontent-length: 1000\r\n", b"x"),
+        (b"GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: h2c\r\n", b"x"),
+    ],
+    ids=["empty line", "rest of a refused body", "rest of a body that nobody reads", "another protocol"],
+)
+async def test_after_an_answer_no_byte_keeps_a_connection_open(
+    monkeypatch: pytest.MonkeyPatch, first: bytes, then: bytes
+) -> None:
+    monkeypatch.setattr(connection, "HEADERS_S", 0.05)
+    async with Front().serving() as front, asyncio.timeout(WITHIN_S):
+        reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+        writer.write(first + f"host: 127.0.0.1:{front.port}\r\n\r\n".encode())
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 ")
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(then)
+        with suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+
+async def test_an_address_has_as_many_connections_as_may_be_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "PER_ADDRESS_MAX", 1)
+    async with Front().serving() as front:
+        _, first = await asyncio.open_connection("127.0.0.1", front.port)
+        second = await front.sent(front.head + b"\r\n")
+        first.close()
+        await eventually(lambda: _is_let_in(front))
+
+    assert second == b""
+
+
+async def _is_let_in(front: Front) -> bool:
+    return b"200 OK" in await front.sent(front.head + b"\r\n")
+
+
+def test_connections_of_our_own_proxies_are_everybodys() -> None:
+    peers = connection.Peers(["127.0.0.1", "2001:db8::/32"])
+
+    assert [peers.is_trusted(one) for one in ("127.0.0.1", "2001:db8::1", "192.0.2.1", "")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+@pytest.mark.parametrize("body", [b"content-length: 9\r\n", b"transfer-encoding: chunked\r\n"])
+async def test_a_question_has_no_body(front: Front, body: bytes) -> None:
+    assert b" 413 " in await front.sent(front.head + body + b"\r\n")
+
+
 async def test_a_body_that_does_not_come_is_refused(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard_module, "BODY_S", 0.05)
     head = front.head.replace(b"GET", b"POST")

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from local.suite import Suite
-from services.console.login.domain import challenge_of, own_path
+from services.console.login.domain import challenge_of, key_of, own_path
 from services.runtime.database.connections import plain_dsn
 from tests.web.logging_in import OPERATOR, READER, SECOND_OPERATOR, console_browser, log_in, logged_in, way_back
 from tests.web.shop import a_shop
@@ -92,6 +92,29 @@ async def test_who_cancels_or_is_nobody_is_told_so(suite: Suite) -> None:
     assert refused.status_code == 403
     assert "Number for questions: " in refused.text
     assert refused.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+async def test_the_audit_has_whom_the_issuer_knows_and_nothing_that_anybody_could_fill_it_with(suite: Suite) -> None:
+    async with console_browser(suite) as browser:
+        unknown = await browser.get("/login/callback?state=x&code=y")
+        await browser.get("/login")
+        state = browser.cookies[f"{COOKIE}_login"]
+        given_up = await browser.get(f"/login/callback?state={state}&error=access_denied")
+        numbers = [one.headers["x-correlation-id"] for one in (unknown, given_up)]
+        connection = await asyncpg.connect(plain_dsn(suite.database_url("console")))
+        try:
+            address = await way_back(browser, OPERATOR)
+            key = key_of(browser.cookies[f"{COOKIE}_login"])
+            await connection.execute("UPDATE logins SET nonce = 'another' WHERE key = $1", key)
+            numbers.append((await browser.get(address)).headers["x-correlation-id"])
+            rows = await connection.fetch(
+                "SELECT what, correlation_id FROM audit WHERE correlation_id = ANY($1)", numbers
+            )
+        finally:
+            await connection.close()
+
+    assert (unknown.status_code, given_up.status_code) == (403, 403)
+    assert [tuple(row) for row in rows] == [("login_refused", numbers[2])]
 
 
 async def test_a_proof_gives_the_session_a_new_id_and_a_new_time(suite: Suite) -> None:

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from starlette.types import Message
 
 from local.suite import Suite
 from services.runtime.database.connections import DirectConnections
 from services.web.failures import Refusal
-from services.web.rates import AddressRates, Rate, SharedRates, network_of
+from services.web.rates import AddressLimited, AddressRates, Rate, SharedRates, network_of
 
 SOME = Rate(name="some", per_second=0.5, burst=3)
 
@@ -43,6 +44,43 @@ def test_an_address_waits_until_its_bucket_has_something_again() -> None:
 
     assert refused.value.code == "TOO_MANY_REQUESTS"
     assert refused.value.retry_after == timedelta(seconds=2)
+
+
+def test_a_request_that_is_given_back_was_none() -> None:
+    rates = AddressRates(SOME, now=lambda: 0.0)
+    for _ in range(2 * SOME.burst):
+        rates.take("192.0.2.1")
+        rates.give_back("192.0.2.1")
+    for _ in range(SOME.burst):
+        rates.take("192.0.2.1")
+
+    with pytest.raises(Refusal):
+        rates.take("192.0.2.1")
+
+
+@pytest.mark.parametrize("path", ["/x", "/free/below", "/livez2"])
+@pytest.mark.parametrize("headers", [[], [(b"authorization", b"Bearer junk")], [(b"authorization", b"")]])
+async def test_whatever_a_request_says_of_itself_its_address_is_counted(
+    path: str, headers: list[tuple[bytes, bytes]]
+) -> None:
+    limited = AddressLimited(_answered, AddressRates(SOME, now=lambda: 0.0), free=("/livez", "/files/", "/free"))
+    scope = {"type": "http", "client": ("192.0.2.1", 1), "headers": headers}
+    for free in ("/livez", "/files/x", "/free"):
+        for _ in range(2 * SOME.burst):
+            await limited({**scope, "path": free}, _nothing, _nothing)
+    for _ in range(SOME.burst):
+        await limited({**scope, "path": path}, _nothing, _nothing)
+
+    with pytest.raises(Refusal, match="TOO_MANY_REQUESTS"):
+        await limited({**scope, "path": path}, _nothing, _nothing)
+
+
+async def _answered(*_: object) -> None:
+    """Answer nothing."""
+
+
+async def _nothing(*_: object) -> Message:
+    raise AssertionError("nothing is read or written")
 
 
 @pytest.fixture

@@ -16,11 +16,13 @@ from services.bff.sessions.entering import TEXTS, left_values
 from services.bff.sessions.returning import unknown_values
 from services.runtime.database.connections import DirectConnections, plain_dsn
 from services.web.messages import TEXTS as MESSAGE_TEXTS
+from services.web.rates import PAYMENT
 from services.web.security.forms import FIELD, Forms
+from services.web.sessions.cookies import Cookie
 from services.web.sessions.domain import OPERATOR, PER_PERSON_MAX, ROTATION_OVERLAP, Session, key_of
 from services.web.sessions.store import SessionStore
 from tests.web.catalogues import differences
-from tests.web.shop import PAYER, Shop, a_shop
+from tests.web.shop import PAYER, Shop, a_shop, key
 
 COOKIE = "batzen"
 
@@ -144,6 +146,58 @@ async def test_a_cookie_that_was_stolen_is_worth_nothing_after_the_log_out(shop:
         assert answer.headers["clear-site-data"] == '"cache", "storage"'
         assert (await thief.get(f"/v1/payments/{payment_id}")).status_code == 401
         assert "You are logged out" in (await browser.get("/leave")).text
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        'consent={"ads":false}',
+        "a=b c",
+        "x[]",
+        "expires=never",
+        "naïve=café",
+        "batzen_login=x; xbatzen=y; batzen",
+        ";;=",
+    ],
+)
+def test_cookies_of_a_parent_domain_hide_nothing(others: str) -> None:
+    cookie = Cookie(name="batzen", is_secure=False)
+    for sent in ([f"{others}; batzen=ours"], [f"batzen=ours; {others}"], [others, "batzen=ours"]):
+        scope = {"headers": [(b"cookie", one.encode()) for one in sent]}
+        assert cookie.read(scope) == "ours"
+    assert cookie.read({"headers": [(b"cookie", others.encode())]}) is None
+
+
+async def test_a_session_stands_beside_any_cookie(shop: Shop, payment_id: str) -> None:
+    async with shop.browser(payment_id) as browser:
+        own = browser.cookies["batzen"]
+        browser.cookies.clear()
+        answer = await browser.get(
+            f"/v1/payments/{payment_id}", headers={"cookie": f'consent={{"ads":false}}; batzen={own}'}
+        )
+
+    assert answer.status_code == 200
+
+
+async def test_another_payer_does_not_use_up_a_payments_tries(shop: Shop) -> None:
+    payment_id = (await shop.start())["payment"]["payment_id"]
+    async with shop.browser(payment_id) as payer:
+        for _ in range(PAYMENT.burst + 1):
+            await shop.other_payer.post(f"/v1/payments/{payment_id}/cancel", json={}, headers=key())
+        answer = await payer.post(f"/v1/payments/{payment_id}/cancel", json={}, headers=key())
+
+    assert answer.status_code == 200
+
+
+async def test_a_service_alone_chooses_the_id_under_which_logs_and_audits_tell(shop: Shop, payment_id: str) -> None:
+    given = {"x-correlation-id": "chosen-by-the-caller"}
+    async with shop.browser(payment_id) as browser:
+        ids = [
+            (await asking.get(f"/v1/payments/{payment_id}", headers=given)).headers["x-correlation-id"]
+            for asking in (shop.service, shop.payer, browser, shop.nobody)
+        ]
+
+    assert [one == "chosen-by-the-caller" for one in ids] == [True, False, False, False]
 
 
 async def test_a_log_out_that_another_site_sends_is_refused(shop: Shop, payment_id: str) -> None:

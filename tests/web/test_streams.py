@@ -21,6 +21,7 @@ from services.web.events.frames import HEARTBEAT
 from services.web.events.streams import PARTS, EventStreams
 from services.web.failures import Refusal
 from services.web.metrics import STREAM_CHUNKS, STREAMS_ENDED, STREAMS_OPEN, STREAMS_REFUSED
+from services.web.security.guard import BodyTooSlow
 
 KEY = b"session"
 WITHIN_S = 10.0
@@ -198,6 +199,20 @@ async def test_a_refusal_is_final_and_trouble_is_not(world: World) -> None:
 async def test_a_browser_that_leaves_frees_its_place(world: World) -> None:
     async with world.listening() as (browser, _):
         browser.left.set()
+
+    assert world.streams.count == 0
+    assert await world.figure(f'{STREAMS_ENDED.name}{{why="gone"}} 1.0')
+
+
+async def test_a_stream_whose_browser_cannot_be_watched_any_more_ends(world: World) -> None:
+    async def receive() -> Message:
+        raise BodyTooSlow
+
+    browser = Browser()
+    async with asyncio.timeout(WITHIN_S):
+        await world.streams.serve(
+            {"type": "http", "client": None}, receive, browser.send, session_key=KEY, source=Told()
+        )
 
     assert world.streams.count == 0
     assert await world.figure(f'{STREAMS_ENDED.name}{{why="gone"}} 1.0')

@@ -13,7 +13,10 @@ from starlette.types import Message
 
 from local.suite import Suite
 from sandbox.delivery import sign
+from services.bff import webhooks as webhooks_module
 from services.bff.webhooks import BODY_BYTES_MAX, PATHS, handing_on
+from services.web.failures import Refusal
+from services.web.rates import Rate
 
 HERE, OF_SELLERS = PATHS
 
@@ -63,12 +66,33 @@ async def test_what_is_too_long_is_not_read(suite: Suite) -> None:
     assert (answer.status_code, answer.json()["code"]) == (413, "BODY_TOO_LARGE")
 
 
-async def test_what_the_gateway_does_not_answer_is_not_received() -> None:
-    async def receive() -> Message:
-        return {"type": "http.request", "body": an_event(), "more_body": False}
+async def receive() -> Message:
+    return {"type": "http.request", "body": an_event(), "more_body": False}
 
-    scope = {"type": "http", "method": "POST", "path": HERE, "query_string": b"", "headers": []}
+
+def a_request(**headers: str) -> Request:
+    raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "POST", "path": HERE, "query_string": b"", "headers": raw}
+    return Request({**scope, "client": ("192.0.2.1", 1)}, receive)
+
+
+async def test_what_is_not_signed_is_not_handed_on() -> None:
     async with handing_on("http://127.0.0.1:1") as webhooks:
-        answer = await webhooks.endpoint(Request(scope, receive))
+        with pytest.raises(Refusal, match="FIELD_MISSING"):
+            await webhooks.endpoint(a_request())
+
+
+async def test_who_floods_the_path_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhooks_module, "WEBHOOKS", Rate(name="webhooks", per_second=0.001, burst=1))
+    async with handing_on(None) as webhooks:
+        with pytest.raises(Refusal, match="NOT_FOUND"):
+            await webhooks.endpoint(a_request())
+        with pytest.raises(Refusal, match="TOO_MANY_REQUESTS"):
+            await webhooks.endpoint(a_request())
+
+
+async def test_what_the_gateway_does_not_answer_is_not_received() -> None:
+    async with handing_on("http://127.0.0.1:1") as webhooks:
+        answer = await webhooks.endpoint(a_request(stripe_signature="t=1,v1=a"))
 
     assert (answer.status_code, json.loads(bytes(answer.body))) == (503, {"received": False})

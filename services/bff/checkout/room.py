@@ -96,7 +96,7 @@ class Room:
     async def count(self, visit: Visit) -> None:
         """Count what a payer does. Raises `Refusal` where it is too much."""
         await self._rates.take(PAYER, visit.session.tenant_id, visit.session.subject)
-        await self._rates.take(PAYMENT, visit.session.tenant_id, visit.payment_id)
+        await self._rates.take(PAYMENT, visit.session.tenant_id, visit.session.subject, visit.payment_id)
 
     async def payment(self, visit: Visit) -> pb.PaymentSession:
         """Return the payment as it stands, with what its payer needs. Raises what the orchestrator refuses."""
@@ -120,7 +120,7 @@ class Room:
         What that cannot be done for shows as it stood before: who comes back from a bank is shown a page in any case.
         """
         try:
-            await self._rates.take(READS, visit.session.tenant_id, visit.payment_id)
+            await self._rates.take(READS, visit.session.tenant_id, visit.session.subject, visit.payment_id)
         except Refusal:
             return
         try:

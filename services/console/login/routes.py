@@ -28,6 +28,7 @@ from services.console.login.pages import (
 )
 from services.console.login.settings import LoginSettings
 from services.console.login.store import LoginStore
+from services.console.metrics import LOGINS_REFUSED
 from services.web.failures import failure_of
 from services.web.front import Front
 from services.web.security.forms import FIELD
@@ -51,6 +52,7 @@ class LogInRoom:
         self._front = front
         self._settings = settings
         self._issuer = issuer
+        self._refused = front.meter.counter(LOGINS_REFUSED)
         self._logins = LoginStore(front.held, now=front.now)
         # Apart from the session's, which it would overwrite: the person is still logged in while they log in again.
         self._state_cookie = Cookie(name=f"{front.cookie.name}_login", is_secure=front.settings.is_secure)
@@ -88,7 +90,7 @@ class LogInRoom:
             who = await self._who(request, login)
         except LoginRefused as error:
             _logger.warning("A log-in came to nothing: %s", error)
-            await self._noted("login_refused", request, detail=str(error))
+            self._refused.add()
             return self._page(request, LoginState.FAILED, goes_to=HOME if login is None else login.goes_to)
         except IssuerUnavailable as error:
             _logger.warning("The issuer of operators is unavailable: %s", error)
@@ -173,7 +175,7 @@ class LogInRoom:
     async def _login_of(self, request: Request) -> Login | None:
         """Return the log-in that the request ends; None unless this very browser began it."""
         state = request.query_params.get("state", "")
-        if not state or self._state_cookie.read(request.headers.get("cookie", "")) != state:
+        if not state or self._state_cookie.read(request.scope) != state:
             return None
         return await self._logins.take(state)
 
@@ -186,8 +188,15 @@ class LogInRoom:
         if not 0 < len(code) <= CODE_CHARACTERS_MAX:
             raise LoginRefused("the issuer gave no code")
         token = await self._issuer.redeem(code, login, redirect_uri=self._redirect_uri)
-        key = await self._issuer.key_of(token)
-        return read_id_token(token, key, login=login, settings=self._settings, max_age=MAX_AGE, now=self._front.now())
+        try:
+            key = await self._issuer.key_of(token)
+            return read_id_token(
+                token, key, login=login, settings=self._settings, max_age=MAX_AGE, now=self._front.now()
+            )
+        except LoginRefused as error:
+            # Only here is it somebody whom the issuer knows: anybody at all could fill the audit with the rest.
+            await self._noted("login_refused", request, tenant_id=self._settings.tenant_id or "", detail=str(error))
+            raise
 
     async def _opened(self, request: Request, who: LoggedIn, login: Login) -> str:
         session = await self._front.session(request.scope)

@@ -24,6 +24,10 @@ class Bucket:
             return 0.0
         return wait_s
 
+    def give_back(self) -> None:
+        """Put a token back that was taken for what is not counted after all."""
+        self._tokens = min(self._tokens + 1, self._burst)
+
     def wait(self, *, now: float, leave: float = 0.0) -> float:
         """Return the seconds until a token can be taken so that `leave` remain, if nobody else takes one; 0 for now."""
         self._fill(now)

@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from enum import StrEnum
 from typing import Final, Protocol, TypeVar
@@ -265,9 +265,12 @@ class EventStreams:
 
 
 async def _until_gone(receive: Receive, stream: _Stream) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    stream.finish(End.GONE)
+    try:
+        with suppress(Refusal):  # of a body that was announced and does not come
+            while (await receive())["type"] != "http.disconnect":
+                pass
+    finally:  # whatever it is that ends the watching: a stream that nobody watches would stay for ever
+        stream.finish(End.GONE)
 
 
 def _count_down(counts: Counter[K], key: K) -> None:

@@ -32,6 +32,8 @@ PAGE_KIND: Final = "batzen.page_kind"
 BODY_BYTES_MAX: Final = 64 * 1024
 BODY_S: Final = 15.0
 """For a whole body, from when it is asked for: 64 KB take 11 s by the slowest mobile network there is."""
+BODILESS: Final = frozenset({"GET", "HEAD"})
+"""They have no body: one that is announced and does not come would hold up whoever waits for the browser to leave."""
 ALIVE: Final = "/livez"
 """Asked by whoever runs the process, under whatever name."""
 _CORRELATION: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -92,18 +94,22 @@ class Guard:
         if scope["type"] != "http":
             return  # nothing of ours speaks anything else
         headers = Headers(scope=scope)
-        given = headers.get(CORRELATION_HEADER, "")
-        scope[CORRELATION] = given if _CORRELATION.fullmatch(given) else uuid.uuid4().hex
+        scope[CORRELATION] = uuid.uuid4().hex
         answering = _Answering(scope, send, self._headers)
         try:
             self._look(scope, headers)
-            body = _Body(receive, bytes_max=self._body_limits.get(scope["path"], BODY_BYTES_MAX))
-            body.expect(headers.get("content-length", "0"))
+            body = _Body(receive, bytes_max=self._body_bytes_max(scope))
+            body.expect(headers.get("content-length", "0"), is_chunked="transfer-encoding" in headers)
             await self._inner(scope, body.receive, answering.send)
         except Refusal as refusal:
             if answering.has_begun:
                 raise
             await (await self._answer(Request(scope), refusal))(scope, receive, answering.send)
+
+    def _body_bytes_max(self, scope: Scope) -> int:
+        if scope["method"] in BODILESS:
+            return 0
+        return self._body_limits.get(scope["path"], BODY_BYTES_MAX)
 
     def _look(self, scope: Scope, headers: Headers) -> None:
         """Refuse what is not meant for this front, or was not made by a page of it."""
@@ -121,6 +127,13 @@ class Guard:
 
     def _is_exempt(self, path: str) -> bool:
         return path in self._exempt or path.startswith(self._exempt_below)
+
+
+def take_given_id(scope: Scope) -> None:
+    """Use the correlation id that a request brings, if it is one: of a caller who may name what our audits hold."""
+    given = Headers(scope=scope).get(CORRELATION_HEADER, "")
+    if _CORRELATION.fullmatch(given):
+        scope[CORRELATION] = given
 
 
 class _Answering:
@@ -156,9 +169,9 @@ class _Body:
         self._is_complete = False
         self._deadline: float | None = None
 
-    def expect(self, declared: str) -> None:
+    def expect(self, declared: str, *, is_chunked: bool) -> None:
         """Refuse a body that says itself that it is too large."""
-        if declared.isdigit() and int(declared) > self._bytes_max:
+        if (declared.isdigit() and int(declared) > self._bytes_max) or (is_chunked and not self._bytes_max):
             raise BodyTooLarge(self._bytes_max)
 
     async def receive(self) -> Message:

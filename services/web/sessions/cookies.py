@@ -7,8 +7,9 @@ from the configured origin, never from what a request says of itself.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import Final
+
+from starlette.types import Scope
 
 COOKIE_CHARACTERS_MAX: Final = 64
 """More than any id of ours has."""
@@ -26,15 +27,19 @@ class Cookie:
         """Its name as browsers know it."""
         return f"__Host-{self.name}" if self.is_secure else self.name
 
-    def read(self, header: str) -> str | None:
-        """Return the id in a `Cookie` header; None if there is none, or none that can be ours."""
-        try:
-            morsel = SimpleCookie(header).get(self.full_name)
-        except CookieError:
-            return None
-        if morsel is None or not morsel.value or len(morsel.value) > COOKIE_CHARACTERS_MAX:
-            return None
-        return morsel.value
+    def read(self, scope: Scope) -> str | None:
+        """Return the id that a request brings; None if there is none, or none that can be ours.
+
+        What else is in its `Cookie` headers is anybody's: pages of a parent domain set cookies of every form. A proxy
+        that speaks HTTP/2 may hand cookies on one by one.
+        """
+        headers: list[bytes] = [value for name, value in scope["headers"] if name == b"cookie"]
+        for header in headers:
+            for pair in header.decode("latin-1").split(";"):
+                name, _, value = pair.strip().partition("=")
+                if name == self.full_name and 0 < len(value) <= COOKIE_CHARACTERS_MAX:
+                    return value
+        return None
 
     def set(self, session_id: str) -> str:
         """Return the `Set-Cookie` header that gives a browser its id. Lax: payers come back from their bank's page."""
