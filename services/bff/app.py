@@ -34,7 +34,7 @@ def build(front: Front, settings: BffSettings, analytics: Analytics, webhooks: W
     return application(
         front,
         [
-            *sessions.routes(front),
+            *sessions.routes(front, settings),
             *events.routes(front),
             *webhooks.routes(),
             *api.routes(front, addresses),

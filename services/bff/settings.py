@@ -9,20 +9,12 @@ from urllib.parse import urlsplit
 from services.bff.tenants import Tenants, read_tenants
 from services.runtime.process.settings import Form, Reader, each_of
 from services.web.security.headers import STRIPE_CALLS, STRIPE_FRAMES, STRIPE_PAGES, STRIPE_SCRIPTS, Origins
-from services.web.settings import FrontSettings, origin
+from services.web.settings import FrontSettings, origin, web_address
 
 STRIPE_SCRIPT: Final = "https://js.stripe.com/endive/stripe.js"
 """Of the release train of the API version that the gateway speaks."""
 
 
-def _web_address(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ValueError("is no address of the web")
-    return value
-
-
-web_address: Final[Form[str]] = Form(_web_address, "http or https address")
 tenants_file: Final[Form[Tenants]] = Form(read_tenants, "TOML file of tenants")
 
 

@@ -102,8 +102,8 @@ class Front:
 
     async def end(self, session: Session) -> None:
         """End a session, and the streams that are open with it."""
-        await self.sessions.end(session)
-        self.streams.end_session(session.key)
+        for key in await self.sessions.end(session):
+            self.streams.end_session(key)
 
     def require_recent_proof(self, session: Session) -> None:
         """Raise `ProofNeeded` where the person has to log in once more before money moves."""

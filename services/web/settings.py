@@ -26,6 +26,16 @@ origin: Form[str] = Form(_origin, "origin: scheme://host, with a port where it i
 """Where a browser finds a front."""
 
 
+def _web_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError("is no address of the web")
+    return value
+
+
+web_address: Final[Form[str]] = Form(_web_address, "http or https address")
+
+
 def _network(value: str) -> str:
     return str(ip_network(value))
 

@@ -228,3 +228,37 @@ def test_the_inventory_of_scripts_is_what_pages_load() -> None:
         loaded |= set(re.findall(r'<script[^>]* src="/static/([a-z]+)\.[0-9a-f]+\.js"', html))
 
     assert {f"{name}.js" for name in loaded} == listed
+
+
+@pytest.mark.parametrize(
+    ("redirect_url", "checkout_url", "leads_to"),
+    [
+        ("https://bank.example.com/3ds", "", "https://bank.example.com/3ds"),
+        ("http://bank.example.com/3ds", "", ""),
+        ("javascript:alert(1)", "", ""),
+        ("javascript:alert(1)", "https://checkout.stripe.com/c/1", "https://checkout.stripe.com/c/1"),
+        ("http://127.0.0.1:7081/3ds", "", "http://127.0.0.1:7081/3ds"),
+        ("", "https://checkout.stripe.com.evil.example/c/1", ""),
+        ("", "javascript:alert(1)", ""),
+        ("", "https://[", ""),
+    ],
+)
+def test_a_payer_is_sent_to_banks_and_hosted_pages_and_to_no_other_kind_of_address(
+    redirect_url: str, checkout_url: str, leads_to: str
+) -> None:
+    session = samples.session(
+        "REQUIRES_ACTION", next_action=pb.NextAction(redirect_url=redirect_url), checkout_url=checkout_url
+    )
+    place = samples.place(checkout_origins=("https://checkout.stripe.com", "http://127.0.0.1:7081"))
+
+    shown = standing.attention(session, place)
+
+    html = PAGES.render(shown.template, shown.values)
+    assert re.findall(r'<a class="button wide" href="([^"]*)"', html) == ([leads_to] if leads_to else [])
+
+
+def test_who_keeps_a_card_is_told_whose_account_keeps_it() -> None:
+    session = samples.session("REQUIRES_PAYMENT_METHOD", client_secret="pi_1_secret_2")
+    for language in LANGUAGES:
+        shown = steps.card(session, samples.place(language))
+        assert session.payment.payer_id in PAGES.render(shown.template, shown.values)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,8 +14,11 @@ import pytest
 
 from batzen.client import new_request_id
 from local.suite import Suite
+from services.bff.sessions.coming import is_sent_by_others
 from services.bff.sessions.entering import TEXTS, left_values
+from services.bff.sessions.hand_over import HandOvers
 from services.bff.sessions.returning import unknown_values
+from services.bff.tenants import Tenant
 from services.runtime.database.connections import DirectConnections, plain_dsn
 from services.web.messages import TEXTS as MESSAGE_TEXTS
 from services.web.rates import PAYMENT
@@ -21,6 +26,7 @@ from services.web.security.forms import FIELD, Forms
 from services.web.sessions.cookies import Cookie
 from services.web.sessions.domain import OPERATOR, PER_PERSON_MAX, ROTATION_OVERLAP, Session, key_of
 from services.web.sessions.store import SessionStore
+from tests.eventually import eventually
 from tests.web.catalogues import differences
 from tests.web.shop import PAYER, Shop, a_shop, key
 
@@ -232,6 +238,146 @@ async def test_the_platform_ends_all_sessions_of_a_payer(shop: Shop) -> None:
         assert (await late.get(url)).status_code == 410
 
 
+async def test_a_browser_that_is_let_in_as_the_platform_ends_all_sessions_is_out_as_well(shop: Shop) -> None:
+    started = await shop.start(payer={"payer_id": "hasty_payer"})
+    url = await shop.hand_over(started["payment"]["payment_id"], payer_id="hasty_payer")
+    now = datetime.now(UTC)
+    async with DirectConnections(shop.suite.database_url("bff"), application_name="test", size=1) as held:
+        store = SessionStore(held, limits=OPERATOR, now=lambda: now)
+        async with held.transaction("test.enter") as connection:
+            found = await HandOvers(held, now=lambda: now).take_in(
+                connection, url.partition("code=")[2], is_asked=False
+            )
+            assert found is not None
+            entered = await store.open_in(
+                connection, tenant_id=found.tenant_id, subject=found.payer_id, role="payer", locale=""
+            )
+            ending = asyncio.create_task(shop.service.delete("/v1/payers/hasty_payer/sessions"))
+
+            async def waits() -> bool:
+                asked = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%hand_over%'"
+                return bool(await rows(shop.suite, asked))
+
+            await eventually(waits)
+        assert (await ending).status_code == 204
+        assert await store.find(entered) is None
+
+
+async def test_an_account_takes_the_place_of_another_only_if_the_payer_says_so(shop: Shop, payment_id: str) -> None:
+    theirs = (await shop.start(payer={"payer_id": "another_payer"}))["payment"]["payment_id"]
+    async with shop.browser(payment_id) as browser, shop.browser() as attacker:
+        own = browser.cookies[COOKIE]
+        url = await shop.hand_over(theirs, payer_id="another_payer")
+        asked = await browser.get(url, headers={"sec-fetch-site": "cross-site"})
+
+        assert asked.status_code == 200
+        assert "set-cookie" not in asked.headers
+        assert "another_payer" in asked.text
+        assert PAYER in asked.text
+        assert f'href="/pay/{payment_id}"' in asked.text
+        assert (await browser.get(f"/v1/payments/{payment_id}")).status_code == 200
+        assert (await attacker.get(url)).status_code == 410, "the address's code is used"
+
+        code = re.search(r'name="code" value="([^"]+)"', asked.text)
+        assert code is not None
+        assert (await browser.get(f"/enter?code={code[1]}")).status_code == 410, "a form's code is for the form"
+        for headers in ({"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}):
+            assert (await browser.post("/enter", data={"code": code[1]}, headers=headers)).status_code == 403
+        entered = await browser.post("/enter", data={"code": code[1]})
+        again = await attacker.post("/enter", data={"code": code[1]})
+
+        assert (entered.status_code, entered.headers["location"]) == (303, f"/pay/{theirs}")
+        assert again.status_code == 410
+        async with shop.browser() as before:
+            before.cookies.set(COOKIE, own)
+            assert (await before.get(f"/v1/payments/{payment_id}")).status_code == 401
+        assert (await browser.get(f"/v1/payments/{theirs}")).status_code == 200
+
+
+async def test_a_code_that_another_site_sends_is_asked_about_and_one_of_the_shop_is_not(
+    shop: Shop, payment_id: str
+) -> None:
+    async with shop.browser() as browser:
+        asked = await browser.get(
+            await shop.hand_over(payment_id),
+            headers={"sec-fetch-site": "cross-site", "referer": "https://evil.example/"},
+        )
+        assert (asked.status_code, dict(browser.cookies)) == (200, {})
+        assert "Continue as" in asked.text
+        one_step = await browser.get(await shop.hand_over(payment_id), headers={"sec-fetch-site": "none"})
+        assert one_step.status_code == 303
+        # Their own account is open already: nothing is taken from anybody.
+        again = await browser.get(await shop.hand_over(payment_id), headers={"sec-fetch-site": "cross-site"})
+        assert again.status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("fetch_site", "referer", "asks"),
+    [
+        ("none", None, False),
+        ("same-site", None, False),
+        ("same-origin", None, False),
+        ("cross-site", "https://shop.example/cart?x=1", False),
+        ("cross-site", "https://WWW.shop.example/", False),
+        ("cross-site", "https://evil.example/?https://shop.example", True),
+        ("cross-site", "https://shop.example.evil.example/", True),
+        ("cross-site", "http://shop.example/", True),
+        ("cross-site", "https://[", True),
+        ("cross-site", None, True),
+        ("new-word", None, True),
+        (None, "https://shop.example/", False),
+        (None, "https://pay.example/leave", False),
+        (None, "https://evil.example/", True),
+        (None, None, True),
+    ],
+)
+def test_who_comes_from_elsewhere_or_does_not_say_from_where_is_asked(
+    fetch_site: str | None, referer: str | None, *, asks: bool
+) -> None:
+    tenant = Tenant(name="Shop", home="https://shop.example/bookings", return_origins=("https://www.shop.example",))
+    own = "https://pay.example"
+    assert is_sent_by_others(tenant, fetch_site=fetch_site, referer=referer, own_origin=own) is asks
+
+
+def test_a_tenant_of_which_no_site_is_known_has_everybody_asked_who_comes_from_another_site() -> None:
+    assert is_sent_by_others(Tenant(name="x"), fetch_site="cross-site", referer="", own_origin="https://pay.example")
+
+
+async def test_ids_before_and_after_a_rotation_end_together_and_what_is_ended_stays_so(suite: Suite) -> None:
+    now = datetime.now(UTC)
+    async with DirectConnections(suite.database_url("console"), application_name="test", size=2) as held:
+        store = SessionStore(held, limits=OPERATOR, now=lambda: now)
+        subject = "rotating"
+        first = await store.open(tenant_id="main", subject=subject, role="operator", locale="en")
+        elsewhere = await store.open(tenant_id="main", subject=subject, role="operator", locale="en")
+        session = await store.find(first)
+        assert session is not None
+        second = await store.rotate(session)
+        assert second is not None
+        after = await store.find(second)
+        assert after is not None
+
+        assert set(await store.end(after)) == {key_of(first), key_of(second)}
+
+        assert [await store.find(one) for one in (first, second)] == [None, None]
+        assert await store.find(elsewhere) is not None
+        assert await store.rotate(after) is None
+        assert [one.subject for one in [await store.find(elsewhere)] if one] == [subject]
+
+
+async def test_a_log_out_waits_for_a_rotation_and_ends_what_came_of_it(suite: Suite) -> None:
+    now = datetime.now(UTC)
+    async with DirectConnections(suite.database_url("console"), application_name="test", size=3) as held:
+        store = SessionStore(held, limits=OPERATOR, now=lambda: now)
+        for _ in range(10):
+            first = await store.open(tenant_id="main", subject="racing", role="operator", locale="en")
+            session = await store.find(first)
+            assert session is not None
+            rotated, _ = await asyncio.gather(store.rotate(session), store.end(session))
+            assert await store.find(first) is None
+            assert rotated is None or await store.find(rotated) is None
+
+
 @pytest.mark.parametrize("how", ["get", "get with words", "post"])
 async def test_whoever_comes_back_from_a_bank_is_led_to_the_payment(shop: Shop, payment_id: str, how: str) -> None:
     back = f"/return/{payment_id}"
@@ -295,6 +441,7 @@ async def test_sessions_end_with_age_idleness_and_number_and_are_forgotten(suite
         session = await store.find(first)
         assert session is not None
         rotated = await store.rotate(session)
+        assert rotated is not None
         after = await store.find(rotated)
         assert after is not None
         assert (after.key, after.form_key, after.expire_time) == (

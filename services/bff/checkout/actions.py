@@ -90,7 +90,7 @@ class CheckoutActions:
             session = answer.session
         if not session.checkout_url:
             return visit.back()
-        if not self._room.may_lead_to(session.checkout_url):
+        if not visit.place.is_hosted(session.checkout_url):
             raise Refusal(502, "DEPENDENCY_UNAVAILABLE", explanation="The hosted page is at a place of nobody we know.")
         return RedirectResponse(session.checkout_url, status_code=SEE_OTHER)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from services.bff.checkout.model import Checkout, Key, Link, Notice, Order, Shell, Step
 from services.bff.checkout.wording import NAMES, Wording
@@ -32,6 +32,8 @@ class Place:
     origin: str
     """Under which browsers reach this front."""
     stripe_script: str
+    checkout_origins: Collection[str] = ()
+    """Where Stripe's hosted pages are."""
     is_plain: bool = False
     reference: str = ""
     """The correlation id of the request."""
@@ -39,6 +41,14 @@ class Place:
     def home(self, payment_id: str) -> str:
         """Return where a payment's page is."""
         return f"/pay/{payment_id}"
+
+    def is_hosted(self, url: str) -> bool:
+        """Tell whether an address is on a page of Stripe's."""
+        return _origin(url) in self.checkout_origins
+
+    def may_lead_to(self, url: str) -> bool:
+        """Tell whether a payer may be sent to what a service names: banks are anywhere, and all of them on https."""
+        return url.startswith("https://") or self.is_hosted(url)
 
     def shell(self) -> Shell:
         """Return what stands around the page."""
@@ -94,3 +104,11 @@ class Place:
             events=f"/v1/payments/{payment_id}/events",
             checked=self.words.clock(self.now),
         )
+
+
+def _origin(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.netloc}"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -151,11 +151,6 @@ class Room:
             answer.headers["Retry-After"] = str(failure.retry_after)
         return answer
 
-    def may_lead_to(self, url: str) -> bool:
-        """Tell whether an address is on a page of Stripe's."""
-        parts = urlsplit(url)
-        return f"{parts.scheme}://{parts.netloc}" in self.settings.checkout_origins
-
     def is_stale(self, session: pb.PaymentSession) -> bool:
         """Tell whether the price does not stand any more."""
         quote = session.quote
@@ -174,6 +169,7 @@ class Room:
             new_id=new_id,
             origin=self.front.settings.public_origin,
             stripe_script=self.settings.stripe_script,
+            checkout_origins=self.settings.checkout_origins,
             is_plain="plain" in request.query_params,
             reference=request.scope[CORRELATION],
         )

@@ -75,9 +75,11 @@ def loading(session: pb.PaymentSession, place: Place) -> Shown:
 def attention(session: pb.PaymentSession, place: Place) -> Shown:
     """Return the page of a payment whose bank asks for its payer."""
     home = place.home(session.payment.payment_id)
-    in_page = bool(session.client_secret) and not session.next_action.redirect_url and not place.is_plain
+    away = _away(session, place)
+    hosted = session.checkout_url if place.is_hosted(session.checkout_url) else ""
+    in_page = bool(session.client_secret) and not away and not place.is_plain
     step = Attention(
-        redirect_url=session.next_action.redirect_url or session.checkout_url,
+        redirect_url=away or hosted,
         script=place.stripe_script,
         publishable_key=place.tenant.publishable_key,
         client_secret=session.client_secret if in_page else "",
@@ -97,6 +99,12 @@ def attention(session: pb.PaymentSession, place: Place) -> Shown:
         words=place.words,
         kind=PageKind.ELEMENTS if in_page else PageKind.REDIRECTING,
     )
+
+
+def _away(session: pb.PaymentSession, place: Place) -> str:
+    """Return where the payer's bank is; empty where nothing says so, or what no browser of theirs is sent to."""
+    url = session.next_action.redirect_url
+    return url if place.may_lead_to(url) else ""
 
 
 def processing(session: pb.PaymentSession, place: Place) -> Shown:

@@ -227,7 +227,10 @@ def _button(session: pb.PaymentSession, place: Place) -> str:
 
 def _mandate(session: pb.PaymentSession, place: Place) -> str:
     say, name = place.words.say, place.tenant.name
+    account = say("confirm.account", payer=session.payment.payer_id)  # whoever was led to another's sees it here
     if session.timing == pb.TIMING_SCHEDULED and session.HasField("charge_time"):
         when = place.words.moment(session.charge_time.ToDatetime(UTC))
-        return say("confirm.mandate_scheduled", name=name, amount=total_of(session, place), time=when)
-    return say("confirm.mandate", name=name)
+        mandate = say("confirm.mandate_scheduled", name=name, amount=total_of(session, place), time=when)
+    else:
+        mandate = say("confirm.mandate", name=name)
+    return f"{mandate} {account}"

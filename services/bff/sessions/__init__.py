@@ -11,9 +11,11 @@ from starlette.routing import BaseRoute
 from services.bff.sessions.entering import Entering
 from services.bff.sessions.hand_over import HandOvers
 from services.bff.sessions.returning import Returning
+from services.bff.settings import BffSettings
 from services.web.front import Front
 
 
-def routes(front: Front) -> list[BaseRoute]:
+def routes(front: Front, settings: BffSettings) -> list[BaseRoute]:
     """Return the routes of this room."""
-    return [*Entering(front, HandOvers(front.held, now=front.now)).routes(), *Returning(front).routes()]
+    entering = Entering(front, settings.tenants, HandOvers(front.held, now=front.now))
+    return [*entering.routes(), *Returning(front).routes()]

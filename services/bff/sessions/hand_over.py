@@ -1,5 +1,7 @@
 """One-time codes: the platform's back end gets one for a payer and a payment, and the payer's browser brings it.
 
+Where the payer is asked first whether they mean it, the form that asks has a code of its own in place of the address's.
+
 A code is worth a session, so it lives a minute, is used by being deleted, and is nowhere kept but as its hash.
 """
 
@@ -10,11 +12,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from asyncpg import Connection, Record
+
 from services.runtime.database.connections import DirectConnections
 from services.web.sessions.domain import key_of, new_id
 
 LIFE: Final = timedelta(seconds=60)
 """From the back end's answer over a redirect to the browser's request."""
+ASKED_LIFE: Final = timedelta(minutes=10)
+"""Of the code in a form that asks: a person reads it first."""
 CODE_CHARACTERS_MAX: Final = 64
 """More than any code of ours has."""
 FORGOTTEN_WITH_EACH: Final = 10
@@ -30,6 +36,10 @@ WHERE key IN (SELECT key FROM hand_over_codes WHERE expire_time < $1 ORDER BY ex
 _TAKE: Final = """
 DELETE FROM hand_over_codes WHERE key = $1 RETURNING tenant_id, payer_id, payment_id, locale, expire_time
 """
+_LOOK: Final = """
+SELECT tenant_id, payer_id, payment_id, locale, expire_time FROM hand_over_codes WHERE key = $1
+"""
+_ASK: Final = "UPDATE hand_over_codes SET key = $2, expire_time = $3 WHERE key = $1 RETURNING key"
 _REVOKE: Final = "DELETE FROM hand_over_codes WHERE tenant_id = $1 AND payer_id = $2"
 
 
@@ -59,16 +69,39 @@ class HandOvers:
             await connection.execute(_ADD, key_of(code), tenant_id, payer_id, payment_id, locale, now + LIFE)
         return code, now + LIFE
 
-    async def take(self, code: str) -> HandOver | None:
-        """Return whom a code is for, once; None if there is none, or it is too late."""
+    async def look(self, code: str) -> HandOver | None:
+        """Return whom the code of an address is for, which stays good; None if there is none, or it is too late."""
         if not code or len(code) > CODE_CHARACTERS_MAX:
             return None
-        async with self._held.statement("bff.hand_over.take") as connection:
-            row = await connection.fetchrow(_TAKE, key_of(code))
-        found = None if row is None else HandOver(**dict(row))
-        return None if found is None or self._now() >= found.expire_time else found
+        async with self._held.statement(None) as connection:
+            return self._living(await connection.fetchrow(_LOOK, key_of(code)))
+
+    async def ask(self, code: str) -> str | None:
+        """Return the code of a form in place of an address's, which is used by that; None if it was meanwhile."""
+        asked = new_id()
+        async with self._held.statement("bff.hand_over.ask") as connection:
+            row = await connection.fetchrow(_ASK, key_of(code), _key(asked, is_asked=True), self._now() + ASKED_LIFE)
+        return None if row is None else asked
+
+    async def take_in(self, connection: Connection, code: str, *, is_asked: bool) -> HandOver | None:
+        """Return whom a code is for, once; None if there is none, or it is too late.
+
+        The code of a form that asked is no good in an address, nor the other way round. Whoever makes the payer's codes
+        useless waits for the transaction, and so finds the session that it opens.
+        """
+        if not code or len(code) > CODE_CHARACTERS_MAX:
+            return None
+        return self._living(await connection.fetchrow(_TAKE, _key(code, is_asked=is_asked)))
 
     async def revoke(self, *, tenant_id: str, payer_id: str) -> None:
         """Make all codes of a payer useless."""
         async with self._held.statement("bff.hand_over.revoke") as connection:
             await connection.execute(_REVOKE, tenant_id, payer_id)
+
+    def _living(self, row: Record | None) -> HandOver | None:
+        found = None if row is None else HandOver(**dict(row))
+        return None if found is None or self._now() >= found.expire_time else found
+
+
+def _key(code: str, *, is_asked: bool) -> bytes:
+    return key_of(f"asked:{code}" if is_asked else code)

@@ -201,10 +201,10 @@ class LogInRoom:
     async def _opened(self, request: Request, who: LoggedIn, login: Login) -> str:
         session = await self._front.session(request.scope)
         before = None if session is None else (session.tenant_id, session.subject, session.role)
+        session_id, what = None, "proof"
         if session is not None and login.is_proof and before == (who.tenant_id, who.subject, who.role):
             session_id = await self._front.sessions.rotate(session, auth_time=who.auth_time)
-            what = "proof"
-        else:
+        if session_id is None:  # none to go on with, or it was ended meanwhile
             if session is not None:
                 await self._front.end(session)
             session_id = await self._front.sessions.open(
