@@ -147,6 +147,8 @@ def service_environment(
                 "BATZEN_CHECKOUT_ORIGINS": sandbox_url(ports),
                 "BATZEN_STRIPE_JS_URL": f"http://localhost:{ports['sandbox']}/stripe.js",
             }
+    if service == "console":
+        environment["BATZEN_ONBOARDING_RETURN_URL"] = "https://www.example.com/sellers"
     if service == "console" and login:
         environment |= login
     if CALLED[service]:

@@ -20,7 +20,8 @@ _SERVICE: Final = Allow(roles=frozenset({SERVICE}))
 _READERS: Final = frozenset({OPERATOR, OPERATOR_READONLY})
 """Who sees all of a tenant."""
 _PROVED: Final = frozenset({OPERATOR})
-"""Who proves once more who they are before money moves, where a front speaks for them."""
+"""Who proves once more who they are, where a front speaks for them, before money moves, before it is said where money,
+events or rules go, and before something is gone for good."""
 
 _OPERATORS: Final = Allow(roles=frozenset({OPERATOR}))
 _OPERATORS_MONEY: Final = Allow(roles=frozenset({OPERATOR}), proof=_PROVED)
@@ -58,9 +59,10 @@ TABLE: Final[dict[str, Allow]] = (
     | _methods(
         "batzen.orchestrator.v1.OrchestratorOpsService",
         {
-            _OPERATORS_MONEY: "ResolvePayment",
-            _OPERATORS: "AcknowledgeAttention PauseStarts ResumeStarts PutPolicy ImportRecords PutNotificationPolicy "
-            "PutWebhookSubscription DeleteWebhookSubscription RotateWebhookSecret TestWebhookSubscription "
+            _OPERATORS_MONEY: "ResolvePayment PutPolicy PutWebhookSubscription DeleteWebhookSubscription "
+            "RotateWebhookSecret",
+            _OPERATORS: "AcknowledgeAttention PauseStarts ResumeStarts ImportRecords PutNotificationPolicy "
+            "TestWebhookSubscription "
             "ReplayWebhookDeliveries ReplayMails",
             _OPERATORS_READ: "ListStuckPayments ListAttention ListOperatorActions ListStartSwitches ListPolicies "
             "DiagnosePayment ListDisagreements GetPaymentFigures ListNotificationPolicies ListWebhookSubscriptions "
@@ -117,7 +119,11 @@ TABLE: Final[dict[str, Allow]] = (
     )
     | _methods(
         "batzen.gateway.v1.SellerService",
-        {_SERVICES: "PutSellerAccount CreateOnboardingLink", _SERVICES_READ: "GetSellerAccount ListPayouts"},
+        {
+            _SERVICES: "PutSellerAccount",
+            _SERVICES_MONEY: "CreateOnboardingLink",
+            _SERVICES_READ: "GetSellerAccount ListPayouts",
+        },
     )
     | _methods(
         "batzen.gateway.v1.TransferService",
@@ -138,8 +144,8 @@ TABLE: Final[dict[str, Allow]] = (
     | _methods(
         "batzen.gateway.v1.GatewayOpsService",
         {
-            _OPERATORS_MONEY: "WriteOffReceivable",
-            _OPERATORS: "ReplayDeadLetters Reconcile ErasePayer",
+            _OPERATORS_MONEY: "WriteOffReceivable ErasePayer",
+            _OPERATORS: "ReplayDeadLetters Reconcile",
             _OPERATORS_READ: """ListDeadLetters ListLedgerEntries GetBalances GetReconciliation ListReceivables
                 ListOperatorActions ListAttempts ListWebhookEvents""",
             _SERVICES_READ: "GetSellerStatement",

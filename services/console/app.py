@@ -39,7 +39,7 @@ def build(
             Route("/", _home, methods=["GET"]),
             *gate.routes(),
             *payments.routes(desk),
-            *operating.routes(desk, reader, answers),
+            *operating.routes(desk, reader, answers, onboarding_return_url=settings.onboarding_return_url),
             *actions.routes(desk, settings.limits),
         ],
         origins=Origins(),

@@ -10,7 +10,7 @@ from services.console.actions import limits
 from services.console.actions.domain import Limits
 from services.console.login.settings import LoginSettings
 from services.runtime.process.settings import Form, Reader, address
-from services.web.settings import FrontSettings, origin
+from services.web.settings import FrontSettings, origin, web_address
 
 
 def _sources(value: str) -> Mapping[str, str]:
@@ -32,6 +32,8 @@ class ConsoleSettings:
     limits: Limits
     metrics_sources: Mapping[str, str]
     bff_url: str | None
+    onboarding_return_url: str
+    """Empty: no links are made here."""
 
     @classmethod
     def read(cls, read: Reader) -> Self:
@@ -40,6 +42,14 @@ class ConsoleSettings:
             front=FrontSettings.read(read, listen="127.0.0.1:7090", issuer="console"),
             login=LoginSettings.read(read),
             limits=limits.read(read),
+            onboarding_return_url=read(
+                "BATZEN_ONBOARDING_RETURN_URL",
+                web_address,
+                default="",
+                shown="",
+                doc="The platform's page that sellers come back to from an onboarding link that an operator made. Left "
+                "out: operators make none.",
+            ),
             metrics_sources=read(
                 "BATZEN_METRICS_SOURCES",
                 sources,

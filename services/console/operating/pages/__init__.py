@@ -28,7 +28,6 @@ ROOMS = (
     dead_letters,
     disputes,
     reconciliation,
-    sellers,
     prices,
     webhooks,
     notifications,
@@ -36,7 +35,14 @@ ROOMS = (
 )
 
 
-def routes(desk: Desk, reader: MetricsReader | None, answers: AnswersReader | None) -> list[BaseRoute]:
+def routes(
+    desk: Desk, reader: MetricsReader | None, answers: AnswersReader | None, *, onboarding_return_url: str
+) -> list[BaseRoute]:
     """Return the routes of all of them."""
     rooms = [route for room in ROOMS for route in room.routes(desk)]
-    return [*rooms, *FiguresRoom(answers).routes(desk), *HealthRoom(reader).routes(desk)]
+    return [
+        *rooms,
+        *sellers.routes(desk, onboarding_return_url),
+        *FiguresRoom(answers).routes(desk),
+        *HealthRoom(reader).routes(desk),
+    ]

@@ -35,8 +35,8 @@ def routes(desk: Desk) -> list[BaseRoute]:
         *LISTING.routes(desk),
         desk.route(one, _details, here=SECTION),
         desk.route(f"{one}/evidence", _evidence, here=SECTION),
-        desk.route(f"{one}/evidence", acting(_draft), methods=("POST",), here=SECTION),
-        desk.route(f"{one}/submit", acting(_submit), methods=("POST",), here=SECTION),
+        desk.route(f"{one}/evidence", acting(_draft, moves_money=True), methods=("POST",), here=SECTION),
+        desk.route(f"{one}/submit", acting(_submit, moves_money=True), methods=("POST",), here=SECTION),
     ]
 
 

@@ -11,11 +11,12 @@ from starlette.routing import BaseRoute
 
 from batzen.gateway.v1.ops_pb2 import GetBalancesRequest, ListReceivablesRequest
 from batzen.gateway.v1.sellers_pb2 import CreateOnboardingLinkRequest, GetSellerAccountRequest, ListPayoutsRequest
-from services.console.desk import Desk, Visit
+from services.console.desk import Desk, Endpoint, Visit
 from services.console.operating.blocks import Block, Page, Table, View
 from services.console.operating.listing import Listing
-from services.console.operating.showing import acting, show, text_of
+from services.console.operating.showing import Act, acting, show, text_of
 from services.console.operating.views import sellers as views
+from services.web.failures import Refusal
 from services.web.security.forms import Form
 
 SECTION: Final = "sellers"
@@ -25,13 +26,15 @@ BALANCES_SHOWN_MAX: Final = 200
 """Of one page; the ledger's own list has all."""
 
 
-def routes(desk: Desk) -> list[BaseRoute]:
-    """Return the routes of the pages."""
+def routes(desk: Desk, return_url: str) -> list[BaseRoute]:
+    """Return the routes of the pages; sellers come back to `return_url` from Stripe. Empty: they are sent nowhere."""
     return [
-        desk.route(views.PATH, _sellers, here=SECTION),
+        desk.route(views.PATH, _showing(return_url), here=SECTION),
         *RECEIVABLES.routes(desk),
         *PAYOUTS.routes(desk),
-        desk.route(f"{views.PATH}/link", acting(_link), methods=("POST",), here=SECTION),
+        desk.route(
+            f"{views.PATH}/link", acting(_linking(return_url), moves_money=True), methods=("POST",), here=SECTION
+        ),
     ]
 
 
@@ -42,9 +45,16 @@ def _views(here: str) -> tuple[View, ...]:
     )
 
 
-async def _sellers(visit: Visit) -> Response:
+def _showing(return_url: str) -> Endpoint:
+    async def show_sellers(visit: Visit) -> Response:
+        return await _sellers(visit, makes_links=bool(return_url))
+
+    return show_sellers
+
+
+async def _sellers(visit: Visit, *, makes_links: bool) -> Response:
     seller_id = visit.request.query_params.get("seller", "").strip()[: views.SELLER_CHARACTERS_MAX]
-    blocks = await _of(visit, seller_id) if seller_id else await _all(visit)
+    blocks = await _of(visit, seller_id, makes_links=makes_links) if seller_id else await _all(visit)
     page = Page(
         title="Sellers",
         lead=f"What {seller_id} may do at Stripe, is owed and owes."
@@ -65,7 +75,7 @@ async def _all(visit: Visit) -> Sequence[Block]:
     return (views.balances(answer),)
 
 
-async def _of(visit: Visit, seller_id: str) -> Sequence[Block]:
+async def _of(visit: Visit, seller_id: str, *, makes_links: bool) -> Sequence[Block]:
     now = visit.front.now()
     request = GetSellerAccountRequest(seller_id=seller_id)
     account = (await visit.calls.sellers.GetSellerAccount(request, metadata=visit.word)).account
@@ -75,17 +85,25 @@ async def _of(visit: Visit, seller_id: str) -> Sequence[Block]:
     )
     payouts = await visit.calls.sellers.ListPayouts(ListPayoutsRequest(seller_id=seller_id), metadata=visit.word)
     return (
-        *views.account(account, now=now, may_act=visit.may_act),
+        *views.account(account, now=now, may_act=visit.may_act and makes_links),
         views.balances(balances),
         views.receivables(owed.receivables, now=now),
         views.payouts(payouts.payouts, now=now),
     )
 
 
-async def _link(visit: Visit, _: str, form: Form) -> Response:
-    seller_id = text_of(form, "seller")
-    back = text_of(form, "return_url")
-    request = CreateOnboardingLinkRequest(seller_id=seller_id, return_url=back, refresh_url=back)
+def _linking(return_url: str) -> Act:
+    async def make(visit: Visit, _: str, form: Form) -> Response:
+        return await _link(visit, text_of(form, "seller"), return_url)
+
+    return make
+
+
+async def _link(visit: Visit, seller_id: str, return_url: str) -> Response:
+    """Make a link. Where it leads back to is set, never asked: the link is worth what the seller's account is."""
+    if not return_url:
+        raise Refusal(404, "NOT_FOUND", explanation="BATZEN_ONBOARDING_RETURN_URL says nowhere for sellers to return.")
+    request = CreateOnboardingLinkRequest(seller_id=seller_id, return_url=return_url, refresh_url=return_url)
     answer = await visit.calls.sellers.CreateOnboardingLink(request, metadata=visit.word)
     await visit.audit("onboarding link", about=seller_id)
     page = Page(

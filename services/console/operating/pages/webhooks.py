@@ -37,10 +37,10 @@ def routes(desk: Desk) -> list[BaseRoute]:
     one = f"{views.PATH}/{{subscription}}"
     return [
         *SUBSCRIPTIONS.routes(desk),
-        desk.route(f"{views.PATH}/put", acting(_put), methods=("POST",), here=SECTION),
+        desk.route(f"{views.PATH}/put", acting(_put, moves_money=True), methods=("POST",), here=SECTION),
         desk.route(f"{one}/test", acting(_test), methods=("POST",), here=SECTION),
-        desk.route(f"{one}/rotate", acting(_rotate), methods=("POST",), here=SECTION),
-        desk.route(f"{one}/delete", acting(_delete), methods=("POST",), here=SECTION),
+        desk.route(f"{one}/rotate", acting(_rotate, moves_money=True), methods=("POST",), here=SECTION),
+        desk.route(f"{one}/delete", acting(_delete, moves_money=True), methods=("POST",), here=SECTION),
         desk.route(f"{one}/replay", acting(_replay), methods=("POST",), here=SECTION),
         desk.route(f"{one}.csv", _export, here=SECTION),
         desk.route(one, _subscription, here=SECTION),

@@ -238,14 +238,5 @@ def _link_form(seller: SellerAccount) -> Form:
         action=f"{PATH}/link",
         submit="Make the link",
         consequence="The seller enters there what Stripe wants to know. The link works once, for minutes.",
-        fields=(
-            Field(name="seller", label="", kind="hidden", value=seller.seller_id),
-            Field(
-                name="return_url",
-                label="Where the seller comes back to",
-                hint="https://… of the platform",
-                is_required=True,
-                characters_max=2_000,
-            ),
-        ),
+        fields=(Field(name="seller", label="", kind="hidden", value=seller.seller_id),),
     )
