@@ -249,7 +249,10 @@ def test_a_payer_is_sent_to_banks_and_hosted_pages_and_to_no_other_kind_of_addre
     session = samples.session(
         "REQUIRES_ACTION", next_action=pb.NextAction(redirect_url=redirect_url), checkout_url=checkout_url
     )
-    place = samples.place(checkout_origins=("https://checkout.stripe.com", "http://127.0.0.1:7081"))
+    place = samples.place(
+        tenant=replace(samples.TENANT, home=""),
+        checkout_origins=("https://checkout.stripe.com", "http://127.0.0.1:7081"),
+    )
 
     shown = standing.attention(session, place)
 
