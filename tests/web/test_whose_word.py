@@ -12,8 +12,9 @@ import pytest
 
 from batzen import errors
 from batzen.client import Client, new_request_id
-from batzen.gateway.v1 import payer_pb2, payment_methods_pb2
-from batzen.orchestrator.v1 import ops_pb2, orchestrator_pb2
+from batzen.gateway.v1 import ops_pb2 as gateway_ops_pb2
+from batzen.gateway.v1 import payer_pb2, payment_methods_pb2, sellers_pb2
+from batzen.orchestrator.v1 import ops_pb2, orchestrator_pb2, webhooks_pb2
 from batzen.status.v1 import status_pb2
 from local.issuer import AUDIENCE
 from local.suite import Suite
@@ -116,12 +117,25 @@ def money_moves(client: Client, payment_id: str) -> list[Any]:
     ]
 
 
+def ways_change(client: Client) -> list[Any]:
+    """Return calls that would change where money, events or rules go, or take something out for good."""
+    ops = client.orchestrator_ops
+    return [
+        ops.PutWebhookSubscription(webhooks_pb2.PutWebhookSubscriptionRequest()),
+        ops.RotateWebhookSecret(webhooks_pb2.RotateWebhookSecretRequest()),
+        ops.DeleteWebhookSubscription(webhooks_pb2.DeleteWebhookSubscriptionRequest()),
+        ops.PutPolicy(ops_pb2.PutPolicyRequest()),
+        client.sellers.CreateOnboardingLink(sellers_pb2.CreateOnboardingLinkRequest()),
+        client.gateway_ops.ErasePayer(gateway_ops_pb2.ErasePayerRequest()),
+    ]
+
+
 async def test_an_operator_whose_proof_is_old_moves_no_money_and_still_reads(suite: Suite, payment_id: str) -> None:
     old = says(suite, "console", role="operator", subject="operator_1", minutes_ago=11)
     fresh = says(suite, "console", role="operator", subject="operator_1", minutes_ago=9)
     async with calling(suite, old) as client, calling(suite, fresh) as again:
         await client.status.GetPayment(status_pb2.GetPaymentRequest(payment_id=payment_id))
-        for call in money_moves(client, payment_id):
+        for call in (*money_moves(client, payment_id), *ways_change(client)):
             with pytest.raises(errors.Unauthenticated) as refused:
                 await call
             assert refused.value.reason == "PROOF_TOO_OLD"
@@ -129,6 +143,10 @@ async def test_an_operator_whose_proof_is_old_moves_no_money_and_still_reads(sui
             with pytest.raises(errors.BatzenError) as wanting:
                 await call
             assert wanting.value.reason == "FIELD_MISSING"
+        for call in ways_change(again):
+            with pytest.raises(errors.BatzenError) as wanting:
+                await call
+            assert wanting.value.reason != "PROOF_TOO_OLD"
 
 
 async def test_a_read_only_operator_moves_nothing_however_fresh(suite: Suite, payment_id: str) -> None:
