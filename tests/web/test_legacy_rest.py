@@ -229,7 +229,7 @@ async def test_confirms_are_counted_by_their_payment_however_it_is_named(suite: 
     intent = await posted(shop, "create-intent", body)
     async with DirectConnections(suite.database_url("bff"), application_name="test", size=1) as held:
         for _ in range(PAYMENT.burst):
-            await SharedRates(held, now=lambda: datetime.now(UTC)).take(PAYMENT, "main", intent["paymentId"])
+            await SharedRates(held, now=lambda: datetime.now(UTC)).take(PAYMENT, "main", PAYER, intent["paymentId"])
     named = {"bookingId": body["bookingId"], "paymentMethodId": "pm_card_visa"}
     refused = await shop.payer.post("/api/payments/confirm", json=named)
 

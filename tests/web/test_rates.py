@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -13,8 +12,7 @@ from starlette.types import Message
 from local.suite import Suite
 from services.runtime.database.connections import DirectConnections
 from services.web.failures import Refusal
-from services.web.rates import PAYMENT, AddressLimited, AddressRates, Rate, SharedRates, network_of
-from tests.web.shop import a_shop, key
+from services.web.rates import AddressLimited, AddressRates, Rate, SharedRates, network_of
 
 SOME = Rate(name="some", per_second=0.5, burst=3)
 
@@ -125,19 +123,3 @@ async def test_what_was_not_used_for_long_is_forgotten_and_says_not_whose_it_was
     assert len(before) == 1
     assert payer not in before[0]
     assert after == []
-
-
-async def test_another_payer_uses_up_nothing_of_what_a_payments_own_payer_may_do(suite: Suite) -> None:
-    async with a_shop(suite) as shop:
-        own, other = f"owner_{uuid.uuid4().hex}", f"other_{uuid.uuid4().hex}"
-        payment_id = (await shop.start(payer={"payer_id": own}))["payment"]["payment_id"]
-        theirs = (await shop.start(payer={"payer_id": other}))["payment"]["payment_id"]
-        async with shop.browser(payment_id, payer_id=own) as browser, shop.browser(theirs, payer_id=other) as attacker:
-            tries = (attacker.post(f"/pay/{payment_id}/cancel", data={"x": "y"}) for _ in range(PAYMENT.burst + 1))
-            tried = {answer.status_code for answer in await asyncio.gather(*tries)}
-            answers = [
-                await browser.post(f"/pay/{payment_id}/cancel", data={"x": "y"}),
-                await browser.post(f"/v1/payments/{payment_id}/cancel", json={}, headers=key()),
-            ]
-    assert 429 in tried
-    assert [answer.status_code for answer in answers] == [403, 200]
