@@ -10,6 +10,8 @@ from typing import Final, Self
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
+from services.bff import metrics as bff
+from services.console import metrics as console
 from services.gateway import metrics as gateway
 from services.orchestrator import metrics as orchestrator
 from services.pricing import metrics as pricing
@@ -26,6 +28,8 @@ CATALOGUE: Final = {
     "gateway": gateway.METRICS,
     "pricing": pricing.METRICS,
     "bff and console": web.METRICS,
+    "bff": bff.METRICS,
+    "console": console.METRICS,
 }
 """Who has them → the figures."""
 VALUES_SHOWN_MAX: Final = 16

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.runtime.observability.metrics import counter, one_of
+from services.runtime.observability.metrics import Metric, counter, one_of
 
 PAGES: Final = (
     "loading", "timing", "method", "confirm", "card", "attention", "processing", "held", "scheduled", "success",
@@ -22,3 +22,5 @@ PAGE_TROUBLES: Final = counter(
 ANSWERS: Final = counter(
     "batzen_bff_satisfaction_answers_total", "How payers say that paying was.", one_of("score", "1", "2", "3", "4", "5")
 )
+
+METRICS: Final[tuple[Metric, ...]] = (BEACONS, BEACONS_LOST, PAGE_TROUBLES, ANSWERS)

@@ -26,6 +26,13 @@ OF_PAYMENT: Final[Mapping[str, Mapping[str, str]]] = {
 """Tables of each service's database that say something of a payment, and the column by which they do."""
 
 
+WRITTEN = """
+SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
+WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
+"""
+"""The columns of a table that are written: what is generated follows from them."""
+
+
 class Gardener:
     """A superuser of every database, for one payment."""
 
@@ -47,9 +54,10 @@ class Gardener:
             yield
         finally:
             for table, column in OF_PAYMENT[service].items():
+                kept = await connection.fetchval(WRITTEN, table)
                 await connection.execute(
                     f"DELETE FROM {table} WHERE {column} = '{self._ids[column]}';"
-                    f"INSERT INTO {table} OVERRIDING SYSTEM VALUE SELECT * FROM saved_{table};"
+                    f"INSERT INTO {table} ({kept}) OVERRIDING SYSTEM VALUE SELECT {kept} FROM saved_{table};"
                     f"DROP TABLE saved_{table}"
                 )
 

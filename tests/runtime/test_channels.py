@@ -320,6 +320,7 @@ def test_servers_and_channels_are_made_in_one_place() -> None:
 
     assert found == {
         "services/runtime/rpc/server.py",
+        "services/runtime/rpc/health_port.py",  # health of a process that serves no gRPC
         "batzen/_channel.py",
         "services/runtime/process/probe.py",  # asks its own container's health once, and ends
         "local/booking_check.py",  # no process of ours: the platform of `make up`
