@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import socket
 from collections.abc import Mapping
@@ -34,6 +35,8 @@ FIXED: Final[Mapping[str, int]] = {
 """Each can be set by BATZEN_<NAME>_PORT, such as BATZEN_WEBHOOKS_PORT."""
 FREE: Final = range(8_192, 20_000)
 """Below the ephemeral range, where thousands of client sockets take a listener's port, and below the database's."""
+PARTS: Final = 16
+"""Processes that start suites at the same moment look in parts of the range: between a look and its use is a second."""
 PORT_MAX: Final = 65_535
 HOST: Final = "127.0.0.1"
 
@@ -45,7 +48,8 @@ class PortError(Exception):
 def free_ports() -> dict[str, int]:
     """Return a port for each name that nobody listens on now."""
     system = random.SystemRandom()  # tests seed the other one alike in all their processes
-    candidates = iter(system.sample(FREE, len(FREE)))
+    mine = FREE[os.getpid() % PARTS :: PARTS]
+    candidates = iter(system.sample(mine, len(mine)))
     return {name: next(port for port in candidates if _is_free(port)) for name in FIXED}
 
 
