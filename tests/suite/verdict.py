@@ -84,7 +84,8 @@ async def comes_right(suite: Suite, traveller: Traveller, player: Player, troubl
     await suite.sandbox.drain()
     await _until_nothing_is_left(traveller)
 
-    assert await problems(suite, player.claims) == []
+    found = await problems(suite, player.claims)
+    assert found == [], "\n".join(found)
     await _all_records_agree(suite, [claim.payment_id for claim in player.claims if claim.payment_id])
     for claim in player.claims[:: max(1, len(player.claims) // REPLAYED)]:
         assert await player.replay(claim) == (claim.payment_id, "REQUEST_ID_REUSED")
