@@ -140,7 +140,7 @@ async def test_nothing_readable_is_left_of_an_erased_payer(  # noqa: PLR0917 fix
         lambda: owner.fetchval("SELECT state <> 'WAITING' FROM events WHERE event_id = $1", disputed["id"])
     )
     assert await readable(owner, PLANTED) == []
-    logged = caplog.text + repr([record.__dict__ for record in caplog.records])
+    logged = repr([(record.getMessage(), record.__dict__) for record in caplog.records])
     assert not [text for text in PLANTED if text in logged]
     assert (await payments.synced(payment_id)).amounts.captured_minor > 0
     row = await owner.fetchrow("SELECT * FROM personal_keys WHERE holder = 'payer/' || $1", payer.payer_id)

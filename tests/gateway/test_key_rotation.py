@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.control import SandboxControl
+from services import gateway
 from services.errors import ServiceError
 from services.gateway.errors import StripeUnavailable
 from services.gateway.metrics import STRIPE_KEY_REFUSED
@@ -22,6 +23,7 @@ from services.runtime.process.followed import FollowedFile
 from tests.eventually import eventually
 from tests.gateway.conftest import Gateway
 from tests.gateway.samples import Payments, refused
+from tests.logged import said_by
 from tests.mounts import Mount
 
 OWN_ACCOUNT = "GET /v1/account"
@@ -95,7 +97,7 @@ def another_of(stripe_key: str) -> str:
 
 
 def errors_in(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    return [record.getMessage() for record in said_by(gateway, caplog) if record.levelno == logging.ERROR]
 
 
 async def test_no_call_fails_while_the_key_is_replaced_and_the_old_one_revoked(

@@ -8,8 +8,10 @@ from collections import Counter
 
 import pytest
 
+from services.gateway.stripe_api import limits as limits_module
 from services.gateway.stripe_api.breaker import FAILURES_MAX, REST_FIRST_S
 from services.gateway.stripe_api.limits import WAIT_MAX_S, Endpoint, NotSent, Rates, Share, StripeLimits, endpoint_of
+from tests.logged import said_by
 
 WITHIN_S = 10.0
 SLOW = Rates(account=10, endpoint=1_000)
@@ -169,7 +171,7 @@ async def test_while_stripe_is_away_one_at_a_time_is_tried_and_the_change_is_sai
         assert not await sent(limits, Share.PAY)
         probe.is_answered = True
     assert await sent(limits, Share.PAY)
-    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+    assert [record.levelname for record in said_by(limits_module, caplog)] == ["ERROR", "WARNING"]
 
 
 async def test_one_class_that_is_away_does_not_stop_another() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from services.gateway import webhooks
 from services.gateway.webhooks import port as webhook_port
 from services.gateway.webhooks import refusals
 from services.gateway.webhooks.endpoint import PLATFORM_PATH
@@ -19,6 +20,7 @@ from tests.clock import Clock
 from tests.eventually import eventually
 from tests.gateway.conftest import Gateway
 from tests.gateway.receiving import SECRET, Sender, event_of, receiving, signature_of
+from tests.logged import said_by
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 20
@@ -125,7 +127,7 @@ async def test_whatever_is_sent_without_credentials_is_one_counted_refusal_and_n
     assert body == b"" if case == "HEAD" else json.loads(body) == {"reason": reason}
     assert sender.refusals.totals[reason] == 1
     assert failures == []
-    ours = [record for record in caplog.records if record.name.startswith("services.gateway.webhooks")]
+    ours = said_by(webhooks, caplog)
     lines = [record for record in ours if record.levelno >= logging.WARNING]
     assert [(line.message, line.__dict__["fields"]["reason"]) for line in lines] == [("webhook", reason)]
     assert not any(line.exc_info for line in ours)
@@ -214,7 +216,7 @@ async def test_a_flood_is_counted_and_does_not_flood_the_log(sender: Sender, cap
         await told(sender, b"\x16\x03\x01\r\n\r\n")
 
     assert sender.refusals.totals == {"REQUEST_BROKEN": floods}
-    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == LINES_MAX
+    assert len([record for record in said_by(webhooks, caplog) if record.levelno >= logging.WARNING]) == LINES_MAX
 
 
 async def test_what_had_no_line_is_said_as_a_number_once_a_minute(

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from services.runtime.process import followed as followed_file
 from services.runtime.process.followed import FILE_BYTES_MAX, Followed, FollowedFile, unfit
+from tests.logged import said_by
 from tests.mounts import Mount
 
 
@@ -66,8 +68,8 @@ def test_what_cannot_be_used_leaves_the_value_and_is_said_once_without_it(
 
     assert followed.is_unfit
     assert unfit()["VALUE"]
-    assert len(caplog.records) == 1
-    assert caplog.records[0].getMessage().startswith("VALUE stays what it is, since the new one ")
+    (said,) = said_by(followed_file, caplog)
+    assert said.getMessage().startswith("VALUE stays what it is, since the new one ")
     assert "hunter2" not in caplog.text
 
     mount.replace({"value": "2"})

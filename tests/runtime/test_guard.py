@@ -18,11 +18,12 @@ from grpc_status import rpc_status
 from batzen._channel import streaming
 from local.issuer import Issuer
 from services.errors import FieldInvalid, InvalidRequest, RequestInProgress
-from services.runtime.rpc import call_context
+from services.runtime.rpc import call_context, call_log
 from services.runtime.rpc.error_status import refusal_of
 from services.runtime.rpc.identity import LEEWAY
 from services.runtime.rpc.limits import Limits
 from services.shared.refusals import to_json
+from tests.logged import said_by
 from tests.refusals import details_of, reason_of
 from tests.runtime.echo import NOW, bearer, collect, echo, refusal, serving, talk, unary, watch
 
@@ -128,7 +129,7 @@ async def test_a_bug_is_opaque_to_the_caller_and_logged_once(
 
     assert error.code() is grpc.StatusCode.INTERNAL
     assert error.details() == "internal error"
-    tracebacks = [record for record in caplog.records if record.exc_info]
+    tracebacks = [record for record in said_by(call_log, caplog) if record.exc_info]
     assert len(tracebacks) == 1
     assert call_lines(caplog)[0]["code"] == "INTERNAL"
 

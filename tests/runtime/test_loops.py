@@ -17,6 +17,7 @@ from services.runtime.process import ending
 from services.runtime.rpc.health import READINESS, Health
 from services.runtime.work import loops
 from services.runtime.work.loops import FAILURES_MAX, detached, failing, failure_counts, repeat, repeating, telling
+from tests.logged import said_by
 
 WITHIN_S = 10.0
 SERVICES: Final = Path(__file__).parents[2] / "services"
@@ -81,7 +82,7 @@ async def test_trouble_is_said_once_and_a_failure_each_time(caplog: pytest.LogCa
     with caplog.at_level(logging.INFO):
         async with asyncio.timeout(WITHIN_S):
             await repeat(step, name="the_step", every_s=0)
-    levels = [record.levelno for record in caplog.records]
+    levels = [record.levelno for record in said_by(loops, caplog)]
     assert levels == [logging.WARNING, logging.ERROR, logging.ERROR, logging.INFO]
 
 
@@ -164,14 +165,17 @@ async def test_a_step_that_waited_for_something_cancelled_has_failed(caplog: pyt
     cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     cancelled.cancel()
 
+    def said() -> list[str]:
+        return [record.getMessage() for record in said_by(loops, caplog)]
+
     async def step() -> None:
-        if not caplog.records:
+        if not said():
             await cancelled
         await steps()
 
     async with repeating(step, name="the_step", every_s=0), asyncio.timeout(WITHIN_S):
         await steps.succeeded.wait()
-    assert "CancelledError" in caplog.records[0].getMessage()
+    assert "CancelledError" in said()[0]
 
 
 async def test_what_a_step_fails_with_as_it_is_ended_ends_no_process(ended: Callable[[], Exception | None]) -> None:
@@ -268,7 +272,8 @@ async def test_only_a_bug_is_logged_of_work_that_nobody_waits_for(
 
     before = failure_counts().get("the_work", 0)
     await asyncio.wait({detached(work(), name="the_work")})
-    assert [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR] == logged
+    errors = [record.getMessage() for record in said_by(loops, caplog) if record.levelno == logging.ERROR]
+    assert errors == logged
     assert failure_counts().get("the_work", 0) == before + len(logged)
 
 

@@ -26,6 +26,7 @@ from services.runtime.process.service import ProcessSettings
 from services.runtime.process.settings import reading
 from services.runtime.work.loops import detached
 from tests.eventually import eventually
+from tests.logged import said_by
 from tests.metrics import CATALOGUE, Figures, scraped
 from tests.runtime.echo import SERVICE, echo, refusal, serving, unary, watch
 from tests.runtime.test_tls import Authority
@@ -192,7 +193,7 @@ async def test_a_figure_that_cannot_be_read_is_logged_and_ends_nothing(caplog: p
     async with open_port(meter) as port:
         assert not await _is_answered(port)
         assert await _is_answered(port)
-    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert [record.levelname for record in said_by(metrics_port, caplog)] == ["ERROR"]
 
 
 async def test_the_port_ends_with_connections_open() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from services.runtime.process import settings
 from services.runtime.process.followed import FILE_BYTES_MAX, once
 from services.runtime.process.settings import (
     Reader,
@@ -28,6 +29,7 @@ from services.runtime.process.settings import (
     warn_of_unknown,
     whole_number,
 )
+from tests.logged import said_by
 
 DOC = "Means something."
 
@@ -144,7 +146,7 @@ def test_a_name_that_means_nothing_is_warned_of_with_the_one_that_was_meant(capl
     with caplog.at_level(logging.WARNING):
         warn_of_unknown(environ, declared_by(read_all))
 
-    said = [record.getMessage() for record in caplog.records]
+    said = [record.getMessage() for record in said_by(settings, caplog)]
     assert [message.split()[0] for message in said] == ["BATZEN_LISSEN", "BATZEN_LISTEN_FILE", "BATZEN_QQ"]
     assert said[0].endswith("did you mean BATZEN_LISTEN?")
     assert said[2].endswith("is not read")

@@ -27,6 +27,7 @@ from services.runtime.observability.trace_context import SpanRef, trace_id_of
 from services.runtime.observability.tracing import SAYABLE, UNSAYABLE, Kind, exporting, recording, said
 from services.runtime.rpc import call_context
 from services.runtime.rpc.channels import TokenDirectory, peer_channel
+from tests.logged import said_by
 from tests.runtime.echo import SERVICE, bearer, echo, refusal, serving, unary, watch
 from tests.runtime.spans import Written, id_of, parent_of, recorded, trace_of
 
@@ -402,7 +403,7 @@ def test_the_log_says_once_that_the_collector_is_away_and_once_that_it_is_back(
                 pass
             exported.flush()
 
-    said = [record.getMessage() for record in caplog.records if record.name == span_export.__name__]
+    said = [record.getMessage() for record in said_by(span_export, caplog)]
     assert said == ["The trace collector is away: ConnectionError", "The trace collector is back"]
 
 

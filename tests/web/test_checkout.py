@@ -207,7 +207,7 @@ async def test_reports_of_pages_are_taken_in_silence(shop: Shop, said: str) -> N
 async def test_the_shop_of_make_up_leads_a_payer_in_and_they_find_back_to_it(suite: Suite, tmp_path: Path) -> None:
     async with suite.client("service", sub="shop") as batzen:
         await add_seller(batzen, SUBJECTS["seller"])
-    headers = {"accept": "text/html", "accept-language": "de"}
+    headers = {"accept": "text/html", "accept-language": "de", "sec-fetch-site": "same-site"}
     async with shop_page() as page, httpx.AsyncClient(headers=headers, follow_redirects=True) as browser:
         page.suite = suite
         assert page.url in page.tenants_file(tmp_path).read_text()
