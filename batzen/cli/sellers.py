@@ -29,7 +29,9 @@ batzen sellers put seller_2 --email anna@example.com
 
 batzen sellers put seller_3 --email bo@example.com --country DE --statement "YOGA BO"
 
-batzen sellers put seller_4 --account acct_…   (one that exists at Stripe)"""
+batzen sellers put seller_4 --account acct_…   (one that exists at Stripe)
+
+batzen sellers put seller_2 --name "Anna Berg Yoga" --vat-id "CHE-123.456.788 MWST"   (what receipts say)"""
 GET_EPILOG: Final = """Example:
 
 batzen sellers get seller_1
@@ -67,6 +69,12 @@ def put(
             show_default=False, help="What payers' statements show behind the platform's name; '' for nothing."
         ),
     ] = None,
+    name: Annotated[
+        str | None, typer.Option(show_default=False, help="What receipts call the seller; '' for nothing.")
+    ] = None,
+    vat_id: Annotated[
+        str | None, typer.Option(show_default=False, help="The seller's VAT id, for receipts; '' for none.")
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Register a seller, with a new account at Stripe or one that exists. Repeating it changes nothing."""
@@ -79,6 +87,8 @@ def put(
             email=email,
             stripe_account_id=account,
             statement_descriptor_suffix=statement,
+            receipt_name=name,
+            vat_id=vat_id,
         )
         made = (await client.sellers.PutSellerAccount(request)).account
         _show(made, as_json=as_json)
@@ -163,6 +173,8 @@ def _show(account: SellerAccount, *, as_json: bool) -> None:
         "gone at Stripe" if account.gone else "can be paid" if account.transfers_enabled else "cannot be paid yet"
     )
     console.print(Text.assemble((account.seller_id, "bold"), f"   {account.stripe_account_id}   {standing}"))
+    if on_receipts := "   ".join(filter(None, (account.receipt_name, account.vat_id))):
+        console.print(Text(f"on receipts: {on_receipts}"))
     wanted = account.requirements
     by = f" by {_moment(wanted.due_time)}" if wanted.HasField("due_time") else ""
     for title, pieces in (

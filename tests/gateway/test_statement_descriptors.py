@@ -1,4 +1,4 @@
-"""What statements show of a payment that is one seller's alone, and that no payment fails by it."""
+"""What statements and receipts show of a seller: kept beside the account, and no payment fails by it."""
 
 from __future__ import annotations
 
@@ -53,6 +53,29 @@ async def test_a_suffix_is_kept_until_another_is_put_and_no_late_repeat_takes_it
         "FIELD_INVALID",
         FIELD,
     )
+
+
+async def test_what_receipts_say_of_a_seller_is_kept_apart_from_what_statements_say(
+    gateway: GatewayStubs, payments: Payments
+) -> None:
+    first = payments.put_seller_request(receipt_name="Anna Berg Yoga", vat_id="che 123 456 788")
+    made = (await gateway.PutSellerAccount(first)).account
+    assert (made.receipt_name, made.vat_id) == ("Anna Berg Yoga", "CHE-123.456.788 MWST")
+    seller = {"seller_id": first.seller_id}
+
+    also = await put(gateway, payments, **seller, statement_descriptor_suffix="ANNA")
+    assert (also.receipt_name, also.vat_id, also.statement_descriptor_suffix) == (
+        "Anna Berg Yoga",
+        "CHE-123.456.788 MWST",
+        "ANNA",
+    )
+    moved = await put(gateway, payments, **seller, vat_id="")
+    assert (moved.receipt_name, moved.vat_id, moved.statement_descriptor_suffix) == ("Anna Berg Yoga", "", "ANNA")
+    late = (await gateway.PutSellerAccount(first)).account
+    assert (late.receipt_name, late.vat_id) == ("Anna Berg Yoga", "")
+    for field, value in (("vat_id", "CHE-1234"), ("receipt_name", "a" * 101)):
+        refusal = await refused(gateway.PutSellerAccount(payments.put_seller_request(**seller, **{field: value})))
+        assert refusal[:3] == (StatusCode.INVALID_ARGUMENT, "FIELD_INVALID", field)
 
 
 async def test_a_payment_to_one_seller_says_so_on_statements(

@@ -459,6 +459,9 @@ CREATE TABLE seller_accounts (
     contact           bytea,
     -- The caller's: what statements show of payments that are this seller's alone.
     statement_descriptor_suffix text NOT NULL DEFAULT '',
+    -- The caller's: what receipts call the seller, and its VAT id as it is written there. Both are published.
+    receipt_name      text        NOT NULL DEFAULT '',
+    vat_id            text        NOT NULL DEFAULT '',
     -- How many readings were begun, and which of them is kept here: one that began before it says nothing any more.
     readings          bigint      NOT NULL DEFAULT 0,
     kept_reading      bigint      NOT NULL DEFAULT 0,

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from services.errors import FieldInvalid
+from services.shared.vat_ids import read_vat_id
 
 DESCRIPTOR_CHARACTERS_MAX: Final = 22
 """Of what a statement shows: the platform's prefix, `* ` and the seller's suffix; Stripe's limit."""
@@ -16,6 +17,8 @@ PREFIX_CHARACTERS_MAX: Final = 10
 """Of the platform's prefix; Stripe's limit. What fits behind the longest one fits behind each."""
 JOINT: Final = "* "
 """What Stripe writes between prefix and suffix."""
+RECEIPT_NAME_CHARACTERS_MAX: Final = 100
+"""Two lines of a receipt on a phone."""
 
 _SUFFIX: Final = re.compile(r"""[^<>\\'"*]*[A-Za-z][^<>\\'"*]*""")
 
@@ -55,6 +58,15 @@ class AccountDetails:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Particulars:
+    """What a caller says of a seller beside the account; None leaves what is kept, empty takes it away."""
+
+    statement_descriptor_suffix: str | None = None
+    receipt_name: str | None = None
+    vat_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SellerAccount:
     """A seller's account, as last known."""
 
@@ -68,6 +80,8 @@ class SellerAccount:
     """It is not there any more, or closed to us."""
     details: AccountDetails = AccountDetails()
     statement_descriptor_suffix: str = ""
+    receipt_name: str = ""
+    vat_id: str = ""
     observe_time: datetime | None = None
 
     @property
@@ -90,3 +104,13 @@ def statement_descriptor_suffix(value: str, *, field: str) -> str:
             detail=f"At most {most} printable ASCII characters, at least one of them a letter, none of < > \\ ' \" *.",
         )
     return value
+
+
+def vat_id(value: str, *, field: str) -> str:
+    """Return a VAT id as it is written on receipts; empty for none."""
+    if not value:
+        return ""
+    try:
+        return read_vat_id(value)
+    except ValueError as error:
+        raise FieldInvalid(field=field, detail=f"It {error}.") from error

@@ -22,7 +22,7 @@ from services.gateway.errors import (
     StripeUnavailable,
 )
 from services.gateway.personal.sealed import SealedDetails
-from services.gateway.sellers.domain import SellerAccount
+from services.gateway.sellers.domain import Particulars, SellerAccount
 from services.gateway.sellers.recent import RecentAccounts
 from services.gateway.sellers.store import FIRST, SellerStore
 from services.gateway.stripe_api import idempotency_keys
@@ -80,15 +80,13 @@ class Sellers:
         country_code: str,
         email: str,
         stripe_account_id: str,
-        statement_descriptor_suffix: str | None = None,
+        particulars: Particulars,
     ) -> SellerAccount:
         """Return the seller's account, making it or taking `stripe_account_id` over when there is none.
 
         If the process dies in between, a repeat sends the same under the same key: Stripe makes one account.
         """
-        await self._store.claim(
-            tenant_id, seller_id, request_id, request_hash, statement_descriptor_suffix=statement_descriptor_suffix
-        )
+        await self._store.claim(tenant_id, seller_id, request_id, request_hash, particulars)
         self._recent.drop(tenant_id, seller_id)
         asked = _asked(seller_id, country_code=country_code, email=email)
         for _ in range(TRIES_MAX):

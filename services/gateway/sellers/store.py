@@ -15,7 +15,7 @@ from services.errors import RequestIdReused
 from services.gateway.errors import SellerExists
 from services.gateway.notices import notice_rows
 from services.gateway.notices.noticed import of_account
-from services.gateway.sellers.domain import AccountDetails, SellerAccount
+from services.gateway.sellers.domain import AccountDetails, Particulars, SellerAccount
 from services.runtime.database.connections import DirectConnections, violated_constraint
 from services.runtime.process.clock import Clock
 from services.runtime.rpc import call_context
@@ -24,7 +24,7 @@ from services.shared import codec
 
 _COLUMNS: Final = (
     "seller_id, generation, stripe_account_id, gone, charges_enabled, payouts_enabled, transfers_enabled, mirrored,"
-    " statement_descriptor_suffix, observe_time"
+    " statement_descriptor_suffix, receipt_name, vat_id, observe_time"
 )
 
 
@@ -193,8 +193,7 @@ class SellerStore:
         seller_id: str,
         request_id: uuid.UUID,
         request_hash: bytes,
-        *,
-        statement_descriptor_suffix: str | None,
+        particulars: Particulars,
     ) -> None:
         """Remember what was asked under a request id, with what it says beside the account, if it says something.
 
@@ -209,17 +208,22 @@ class SellerStore:
                        VALUES ($1, $2, 'seller.put', $3, $4, 'seller', $6, '{}', 'ANSWERED', $5)
                        ON CONFLICT ON CONSTRAINT calls_request DO NOTHING
                        RETURNING subject_id)
-                   INSERT INTO seller_accounts (tenant_id, seller_id, create_time, statement_descriptor_suffix)
-                   SELECT $1, subject_id, $5, $7::text FROM claimed WHERE $7 IS NOT NULL
+                   INSERT INTO seller_accounts AS s (tenant_id, seller_id, create_time, statement_descriptor_suffix,
+                       receipt_name, vat_id)
+                   SELECT $1, subject_id, $5, coalesce($7, ''), coalesce($8, ''), coalesce($9, '') FROM claimed
+                   WHERE coalesce($7::text, $8::text, $9::text) IS NOT NULL
                    ON CONFLICT ON CONSTRAINT seller_accounts_pkey
-                   DO UPDATE SET statement_descriptor_suffix = excluded.statement_descriptor_suffix""",
+                   DO UPDATE SET statement_descriptor_suffix = coalesce($7, s.statement_descriptor_suffix),
+                       receipt_name = coalesce($8, s.receipt_name), vat_id = coalesce($9, s.vat_id)""",
                 tenant_id,
                 uuid.uuid4(),
                 request_id,
                 request_hash,
                 self._now(),
                 seller_id,
-                statement_descriptor_suffix,
+                particulars.statement_descriptor_suffix,
+                particulars.receipt_name,
+                particulars.vat_id,
             )
             kept = await connection.fetchval(
                 """SELECT request_hash FROM calls
@@ -258,6 +262,8 @@ def _account(row: asyncpg.Record) -> SellerAccount:
         gone=row["gone"],
         details=codec.from_json(AccountDetails, json.loads(row["mirrored"])),
         statement_descriptor_suffix=row["statement_descriptor_suffix"],
+        receipt_name=row["receipt_name"],
+        vat_id=row["vat_id"],
         observe_time=row["observe_time"],
     )
 

@@ -14,7 +14,7 @@ from services.gateway.sellers.operations import Sellers
 from services.gateway.servicers.tenants import served_tenant
 from services.gateway.stripe_api import stripe_ids
 from services.gateway.wire.responses import timestamp
-from services.gateway.wire.sellers import account_to_proto, asked_suffix, payout_to_proto
+from services.gateway.wire.sellers import account_to_proto, asked_particulars, payout_to_proto
 from services.runtime.database.idempotency import request_hash
 from services.runtime.rpc import call_context
 from services.shared import fields
@@ -48,7 +48,7 @@ class SellerServicer(SellerServiceServicer):
             country_code="" if stripe_account_id else fields.country(request.country_code),
             email="" if stripe_account_id else fields.email(request.email, field="email"),
             stripe_account_id=stripe_account_id,
-            statement_descriptor_suffix=asked_suffix(request),
+            particulars=asked_particulars(request),
         )
         return sellers_pb2.PutSellerAccountResponse(account=account_to_proto(account))
 

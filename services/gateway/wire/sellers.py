@@ -6,16 +6,30 @@ from dataclasses import asdict
 
 from batzen.gateway.v1 import sellers_pb2
 from services.gateway.payouts.domain import Payout
-from services.gateway.sellers.domain import Requirements, SellerAccount, statement_descriptor_suffix
+from services.gateway.sellers.domain import (
+    RECEIPT_NAME_CHARACTERS_MAX,
+    Particulars,
+    Requirements,
+    SellerAccount,
+    statement_descriptor_suffix,
+    vat_id,
+)
 from services.gateway.wire.responses import money, optional_timestamp, timestamp
+from services.shared import fields
 
 
-def asked_suffix(request: sellers_pb2.PutSellerAccountRequest) -> str | None:
-    """Return what is to stand on statements; None where the request leaves that as it is."""
-    field = "statement_descriptor_suffix"
-    if not request.HasField(field):
-        return None
-    return statement_descriptor_suffix(request.statement_descriptor_suffix, field=field)
+def asked_particulars(request: sellers_pb2.PutSellerAccountRequest) -> Particulars:
+    """Return what is to stand on statements and receipts; refuse what cannot."""
+    suffix, name = request.statement_descriptor_suffix, request.receipt_name
+    return Particulars(
+        statement_descriptor_suffix=statement_descriptor_suffix(suffix, field="statement_descriptor_suffix")
+        if request.HasField("statement_descriptor_suffix")
+        else None,
+        receipt_name=fields.text(name, field="receipt_name", characters_max=RECEIPT_NAME_CHARACTERS_MAX)
+        if request.HasField("receipt_name")
+        else None,
+        vat_id=vat_id(request.vat_id, field="vat_id") if request.HasField("vat_id") else None,
+    )
 
 
 def account_to_proto(account: SellerAccount) -> sellers_pb2.SellerAccount:
@@ -35,6 +49,8 @@ def account_to_proto(account: SellerAccount) -> sellers_pb2.SellerAccount:
         gone=account.gone,
         observe_time=optional_timestamp(account.observe_time),
         statement_descriptor_suffix=account.statement_descriptor_suffix,
+        receipt_name=account.receipt_name,
+        vat_id=account.vat_id,
     )
 
 

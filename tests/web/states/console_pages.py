@@ -330,6 +330,8 @@ SELLER: Final = SellerAccount(
         ],
     ),
     statement_descriptor_suffix="YOGA",
+    receipt_name="Anna Berg Yoga",
+    vat_id="CHE-123.456.788 MWST",
     observe_time=at(minutes=12),
 )
 BALANCES: Final = GetBalancesResponse(

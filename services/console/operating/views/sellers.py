@@ -107,6 +107,8 @@ def account(seller: SellerAccount, *, now: datetime, may_act: bool) -> tuple[Blo
             Fact(name="Onboarding", value=_onboarding(seller)),
             Fact(name="Stopped because", value=cells.said(cells.word(seller.disabled_reason.replace(".", ": ")))),
             Fact(name="On statements", value=cells.said(seller.statement_descriptor_suffix)),
+            Fact(name="On receipts", value=cells.said(seller.receipt_name)),
+            Fact(name="VAT id", value=cells.said(seller.vat_id)),
             Fact(name="Last read at Stripe", value=cells.moment(seller.observe_time, now=now)),
         ),
     )
