@@ -33,6 +33,7 @@ from local.scenarios import SCENARIOS, Scenario
 from local.scenarios.scenario import ABANDONED_AFTER_S
 from local.scenarios.sellers import CART, SELLERS
 from local.start import add_seller
+from local.stripe_key import tried
 from local.suite import Suite, running_suite
 from local.told import Receiver, Told, receiver, show_told, told, told_document
 
@@ -49,6 +50,7 @@ async def show(directory: Path, *, environ: Mapping[str, str], as_json: bool) ->
     if not console.is_terminal:
         console.width = WIDTH_MAX
     stripe = Stripe.from_environ(environ)
+    await tried(stripe)
     with Progress(console, title="Starting Batzen for a demo") as progress:
         async with (
             mail_sink() as mails,

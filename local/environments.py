@@ -46,13 +46,15 @@ TENANTS: Final = Path(__file__).parent / "tenants.toml"
 STAND_IN_DECLINES: Final = "100000"
 """All payers of a laptop are at one address, and try the same few cards that are declined."""
 TEST_KEYS: Final = ("sk_test_", "rk_test_")
+LIVE_KEYS: Final = ("sk_live_", "rk_live_")
+NO_TEST_KEY: Final = (
+    "STRIPE_API_KEY is {what}, and on a laptop none but a test key is used (sk_test_…, rk_test_…); without any the"
+    " stand-in is."
+)
 
 
 class StripeKeyRefused(Exception):
-    """STRIPE_API_KEY is not a key of Stripe's test mode; on a laptop no other is used. Unset it, or use a test key."""
-
-    def __init__(self) -> None:
-        super().__init__(self.__doc__)
+    """STRIPE_API_KEY cannot be used here: why is the message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,8 @@ class Stripe:
     connect_webhook_secrets: str = field(repr=False)
     """The same of the endpoint for sellers' accounts."""
     is_stand_in: bool
+    api_base: str | None = None
+    """Where Stripe is called, if not where it always is."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -73,12 +77,14 @@ class Stripe:
         if not key:
             return cls.stand_in()
         if not key.startswith(TEST_KEYS):
-            raise StripeKeyRefused
+            what = "a live key" if key.startswith(LIVE_KEYS) else "no key of Stripe's test mode"
+            raise StripeKeyRefused(NO_TEST_KEY.format(what=what))
         return cls(
             api_key=key,
             webhook_secrets=_given_secrets(environ, "BATZEN_STRIPE_WEBHOOK_SECRETS"),
             connect_webhook_secrets=_given_secrets(environ, "BATZEN_STRIPE_CONNECT_WEBHOOK_SECRETS"),
             is_stand_in=False,
+            api_base=environ.get("STRIPE_API_BASE", "").strip() or None,
         )
 
     @classmethod
@@ -164,17 +170,22 @@ def service_environment(
             f"{one}={HOST}:{ports[f'{one}-metrics']}" for one in (*sorted(SERVICES), *FRONTS)
         )
     if service == "gateway":
-        environment |= {
-            "BATZEN_WEBHOOK_LISTEN": f"{HOST}:{ports['webhooks']}",
-            "BATZEN_STRIPE_WEBHOOK_SECRETS": stripe.webhook_secrets,
-            "BATZEN_STRIPE_CONNECT_WEBHOOK_SECRETS": stripe.connect_webhook_secrets,
-            "BATZEN_PERSONAL_KEY": personal_key,
-            "STRIPE_API_KEY": stripe.api_key,
-        }
-        if stripe.is_stand_in:
-            environment["STRIPE_API_BASE"] = sandbox_url(ports)
-            environment |= dict.fromkeys(("BATZEN_STRIPE_RATE", "BATZEN_STRIPE_ENDPOINT_RATE"), STAND_IN_RATE)
+        environment |= _of_gateway(stripe, ports=ports, personal_key=personal_key)
     return environment
+
+
+def _of_gateway(stripe: Stripe, *, ports: Mapping[str, int], personal_key: str) -> dict[str, str]:
+    environment = {
+        "BATZEN_WEBHOOK_LISTEN": f"{HOST}:{ports['webhooks']}",
+        "BATZEN_STRIPE_WEBHOOK_SECRETS": stripe.webhook_secrets,
+        "BATZEN_STRIPE_CONNECT_WEBHOOK_SECRETS": stripe.connect_webhook_secrets,
+        "BATZEN_PERSONAL_KEY": personal_key,
+        "STRIPE_API_KEY": stripe.api_key,
+    }
+    if stripe.is_stand_in:
+        environment |= dict.fromkeys(("BATZEN_STRIPE_RATE", "BATZEN_STRIPE_ENDPOINT_RATE"), STAND_IN_RATE)
+    base = sandbox_url(ports) if stripe.is_stand_in else stripe.api_base
+    return environment | ({"STRIPE_API_BASE": base} if base is not None else {})
 
 
 def migration_environment(database: ServiceDatabase, *, environ: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -219,9 +219,10 @@ async def running_suite(
             return children[name]
 
         async with _one_failure(), asyncio.TaskGroup() as group:
+            stand_in: asyncio.Task[None] | None = None
             if stripe.is_stand_in:
                 sandbox = add(SANDBOX, SANDBOX, sandbox_environment(ports, stripe))
-                group.create_task(_start(sandbox, ports, report))
+                stand_in = group.create_task(_start(sandbox, ports, report))
             report("PostgreSQL", False)
             if storage is None:
                 storage = await stack.enter_async_context(
@@ -251,6 +252,8 @@ async def running_suite(
                     fronts=keys,
                     login=login,
                 )
+                if service == "gateway" and stand_in is not None:
+                    await stand_in  # a first start that does not reach Stripe ends
                 await _start(add(service, f"services.{service}", environment), ports, report)
 
             for service in (*services, *fronts):

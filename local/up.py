@@ -22,6 +22,7 @@ from local.processes import ProcessFailed
 from local.progress import Progress
 from local.shop_page import ShopPage, shop_page
 from local.start import add_seller
+from local.stripe_key import tried
 from local.suite import SANDBOX, Suite, running_suite
 
 WATCHED_BY: Final = ("BATZEN_OTLP_ENDPOINT", "BATZEN_TRACE_RATIO", "BATZEN_ERROR_TRACKING_DSN")
@@ -42,6 +43,7 @@ async def stay_up(
     """Run the suite until it is interrupted. Raises what keeps it from running."""
     console = Console(highlight=False)
     stripe = Stripe.from_environ(environ)
+    await tried(stripe)
     with Progress(console, title="Starting Batzen") as progress:
         async with (
             booking_check() as platform,

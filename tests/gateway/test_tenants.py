@@ -34,8 +34,8 @@ from services.gateway.servicers.refunds import RefundServicer
 from services.gateway.servicers.sellers import SellerServicer
 from services.gateway.settings import Settings
 from services.gateway.stripe_api import platform_account
-from services.gateway.stripe_api.platform_account import AccountTaken, RepinRefused, WrongAccount, repin
-from services.gateway.stripe_api.transport import KeyNotTaken
+from services.gateway.stripe_api.own_account import KeyNotTaken
+from services.gateway.stripe_api.platform_account import AccountTaken, NeverReached, RepinRefused, WrongAccount, repin
 from services.gateway.wiring import Parts, gateway_parts
 from services.runtime.database.connections import plain_dsn
 from services.runtime.process.settings import SettingsError, settings_from
@@ -73,7 +73,12 @@ def start(stripe: SandboxControl, clock: Clock) -> Connect:
 
     @asynccontextmanager
     async def started(
-        database: ServiceDatabase, *, stripe_key: str, tenant_id: str = "main", later: timedelta = timedelta()
+        database: ServiceDatabase,
+        *,
+        stripe_key: str,
+        tenant_id: str = "main",
+        later: timedelta = timedelta(),
+        stripe_base: str = "",
     ) -> AsyncIterator[Parts]:
         async with AsyncExitStack() as stack:
             nowhere = await stack.enter_async_context(aio.insecure_channel("127.0.0.1:1"))
@@ -82,7 +87,7 @@ def start(stripe: SandboxControl, clock: Clock) -> Connect:
                     database.runtime_url,
                     sink=observation_pb2_grpc.GatewayEventSinkServiceStub(nowhere),
                     stripe_key=stripe_key,
-                    stripe_base=stripe.base_url,
+                    stripe_base=stripe_base or stripe.base_url,
                     personal_keys=PERSONAL_KEYS,
                     clock=Clock(shift=clock.shift + later),
                     tenant_id=tenant_id,
@@ -327,6 +332,8 @@ async def test_nothing_is_asked_of_stripe_before_the_account_was_read(
 ) -> None:
     monkeypatch.setattr(platform_account, "RETRY_FIRST_S", 0.01)
     monkeypatch.setattr(platform_account, "RETRY_MAX_S", 0.01)
+    async with start(empty, stripe_key=key_of("late")):
+        pass
     await stripe.fault(Kind.SERVER_ERROR, route=OWN_ACCOUNT, times=None)
 
     async with start(empty, stripe_key=key_of("late")) as parts:
@@ -343,6 +350,58 @@ async def test_nothing_is_asked_of_stripe_before_the_account_was_read(
             )
         await stripe.clear_faults()
         await eventually(lambda: speaks(parts))
+
+
+@pytest.mark.parametrize(
+    ("base", "why"),
+    [
+        ("", "it answers 500"),
+        ("http://127.0.0.1:1", "there is no connection to it"),
+        ("http://stripe.invalid", "its name is not known here"),
+        ("https://{stand_in}", "there is no TLS with it"),
+    ],
+)
+async def test_a_first_start_that_does_not_reach_stripe_says_why_and_ends(  # noqa: PLR0917 fixtures
+    base: str,
+    why: str,
+    empty: ServiceDatabase,
+    start: Connect,
+    stripe: SandboxControl,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(platform_account, "FIRST_START_S", 0.05)
+    monkeypatch.setattr(platform_account, "RETRY_FIRST_S", 0.01)
+    await stripe.fault(Kind.SERVER_ERROR, route=OWN_ACCOUNT, times=None)
+    base = base.format(stand_in=stripe.base_url.removeprefix("http://")) or stripe.base_url
+
+    with pytest.raises(NeverReached) as caught:
+        async with start(empty, stripe_key=key_of("away"), stripe_base=base):
+            pass
+
+    assert str(caught.value) == (
+        f"STRIPE_API_KEY could not be tried at {base}: {why}; and tenant main has no account yet that could be served"
+        " meanwhile."
+    )
+
+
+async def test_a_first_start_waits_a_moment_for_its_network(
+    empty: ServiceDatabase, start: Connect, stripe: SandboxControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform_account, "RETRY_FIRST_S", 0.01)
+    await stripe.fault(Kind.SERVER_ERROR, route=OWN_ACCOUNT, times=2)
+
+    async with start(empty, stripe_key=key_of("soon")) as parts:
+        assert speaks(parts)
+
+
+async def test_a_start_after_the_first_serves_whatever_keeps_stripe_away(
+    empty: ServiceDatabase, start: Connect
+) -> None:
+    async with start(empty, stripe_key=key_of("known")):
+        pass
+
+    async with start(empty, stripe_key=key_of("known"), stripe_base="http://stripe.invalid") as parts:
+        assert not speaks(parts)
 
 
 async def test_a_wrong_account_that_is_seen_only_later_ends_the_process(

@@ -62,6 +62,11 @@ class Provider:
         self.lists = ListCalls(transport)
         self.radar = RadarCalls(transport)
 
+    @property
+    def base(self) -> str:
+        """Where Stripe is called."""
+        return self._transport.base
+
     def use(self, api_key: str) -> None:
         """Send what begins from now on by another key of the same account; what was sent is not asked for again."""
         self._transport.use(api_key)

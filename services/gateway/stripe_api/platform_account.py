@@ -4,13 +4,16 @@ Everything a tenant has at Stripe is in one account. Under another account's key
 were never made, found to have had no effect, and what they moved would be moved again. So nothing is sent before the
 key was seen to open the account that is pinned, and then for this tenant alone.
 
-Stripe being away does not keep a process from starting, since webhooks must be taken: until the account could be read,
-whatever needs Stripe is answered STRIPE_UNAVAILABLE, and work that needs Stripe waits.
+Stripe being away does not keep a process from starting where the tenant has an account, since webhooks must be taken:
+until the account could be read, whatever needs Stripe is answered STRIPE_UNAVAILABLE, and work that needs Stripe waits.
+Where the tenant has none yet, nobody ever used this installation: then the process does not start, and says why.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +26,7 @@ import sqlalchemy as sa
 from services.errors import ServiceError
 from services.gateway.errors import StripeUnavailable
 from services.gateway.stripe_api.client import Provider
+from services.gateway.stripe_api.own_account import why_away
 from services.runtime.database.connections import DirectConnections, make_engine, transaction
 from services.runtime.process.lifecycle import StartRefused
 from services.runtime.rpc import call_context
@@ -33,6 +37,9 @@ TEST_KEYS: Final = ("sk_test_", "rk_test_")
 RETRY_FIRST_S: Final = 0.5
 RETRY_MAX_S: Final = 10.0
 """Between two tries to read the account while Stripe is away."""
+FIRST_START_S: Final = 10.0
+"""For how long a process tries to reach Stripe that no process of the tenant has ever reached: a network that a machine
+is just given takes a few seconds, and who waits for the first start is to read soon what is wrong."""
 
 _logger = logging.getLogger(__name__)
 
@@ -43,6 +50,10 @@ class WrongAccount(StartRefused):
 
 class AccountTaken(StartRefused):
     """The key opens an account that is another tenant's."""
+
+
+class NeverReached(StartRefused):
+    """Stripe is away, and the tenant has no account yet."""
 
 
 class RepinRefused(StartRefused):
@@ -101,13 +112,10 @@ class PlatformAccount:
     async def verifying(self, provider: Provider) -> AsyncIterator[None]:
         """Verify the account, or go on trying while inside if Stripe or the database is away.
 
-        Raises `WrongAccount`, `AccountTaken` or the provider's `KeyNotTaken`; what is found only later fails the
-        process.
+        Raises `WrongAccount`, `AccountTaken` or the provider's `KeyNotTaken`, and `NeverReached` where the tenant has
+        no account yet; what is found only later fails the process.
         """
-        try:
-            await self._verify(provider)
-        except ServiceError as error:
-            _logger.warning("The account of STRIPE_API_KEY could not be read yet: %s", error)
+        await self._verify_first(provider)
         if self._is_verified:
             yield
             return
@@ -120,6 +128,38 @@ class PlatformAccount:
             rests_first=True,
         ):
             yield
+
+    async def _verify_first(self, provider: Provider) -> None:
+        """Verify the account in one try; in several, for `FIRST_START_S`, where the tenant never had one."""
+        until, rest_s = time.monotonic() + FIRST_START_S, RETRY_FIRST_S
+        while True:
+            try:
+                await self._verify(provider)
+                return
+            except StripeUnavailable as error:
+                why = why_away(error)
+                if await self._is_known():
+                    _logger.warning("STRIPE_API_KEY could not be tried yet, %s: %s", provider.base, why)
+                    return
+                if time.monotonic() + rest_s > until:
+                    raise NeverReached(
+                        f"STRIPE_API_KEY could not be tried at {provider.base}: {why}; and tenant {self._tenant_id}"
+                        " has no account yet that could be served meanwhile."
+                    ) from error
+                _logger.warning("%s is tried again: %s", provider.base, why)
+            except ServiceError as error:
+                _logger.warning("The account of STRIPE_API_KEY could not be looked up yet: %s", error)
+                return
+            await asyncio.sleep(rest_s)
+            rest_s = min(2 * rest_s, RETRY_MAX_S)
+
+    async def _is_known(self) -> bool:
+        """Whether the tenant has an account, as far as we know: while the database is away it may."""
+        try:
+            async with self._connections.statement(None) as connection:
+                return await connection.fetchval(_PINNED_TO, self._tenant_id) is not None
+        except ServiceError:
+            return True
 
     async def _verified(self, provider: Provider) -> bool:
         """Verify the account; False, since it is not asked for again."""

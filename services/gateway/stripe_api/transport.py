@@ -27,9 +27,9 @@ from services.gateway.stripe_api.metrics import UNCOUNTED, StripeMetrics
 from services.gateway.stripe_api.objects import parts
 from services.gateway.stripe_api.one_try import Got, IsSound, Send, refusal, told_to_span, tried
 from services.gateway.stripe_api.outcomes import Kind, Outcome, Unanswered
+from services.gateway.stripe_api.own_account import own_account
 from services.runtime.observability.spans import span
 from services.runtime.observability.tracing import Kind as SpanKind
-from services.runtime.process.lifecycle import StartRefused
 from services.runtime.rpc import call_context
 from services.shared.codec import Json
 
@@ -51,10 +51,6 @@ PAGES_MAX: Final = 20
 """Of one list: twice as many refunds as a payment may have."""
 
 _logger = logging.getLogger(__name__)
-
-
-class KeyNotTaken(StartRefused):
-    """Stripe does not take the key, or does not let it read its own account."""
 
 
 class Transport:
@@ -81,7 +77,9 @@ class Transport:
         self._try_timeout_s = try_timeout_s
         self._limits = limits or StripeLimits(None, clock=time.monotonic, failures_max=sys.maxsize)
         self._metrics = metrics
-        self._http = StripeHttp(base=api_base or stripe.DEFAULT_API_BASE, try_timeout_s=try_timeout_s)
+        self.base = api_base or stripe.DEFAULT_API_BASE
+        """Where Stripe is called."""
+        self._http = StripeHttp(base=self.base, try_timeout_s=try_timeout_s)
         self._client_of = partial(
             stripe.StripeClient,
             http_client=self._http,
@@ -104,15 +102,7 @@ class Transport:
         Raises KeyNotTaken for good, StripeUnavailable for now.
         """
         client = self._client if api_key is None else self._client_of(api_key)
-        try:
-            async with asyncio.timeout(self._try_timeout_s):
-                return str((await client.raw_request_async("get", "/v1/account")).data["id"])
-        except stripe.AuthenticationError as error:
-            raise KeyNotTaken("Stripe does not take STRIPE_API_KEY: it is wrong, expired or revoked.") from error
-        except stripe.PermissionError as error:
-            raise KeyNotTaken("STRIPE_API_KEY may not read its own account; permit a restricted key that.") from error
-        except (stripe.StripeError, TimeoutError, LookupError, TypeError) as error:
-            raise StripeUnavailable from error
+        return str((await own_account(client, seconds=self._try_timeout_s))["id"])
 
     async def post(
         self,
