@@ -19,7 +19,7 @@
   const BROKEN = "An error occurred with our connection to Stripe.";
 
   class IntegrationError extends Error {
-    name = "IntegrationError";
+    /** @override */ name = "IntegrationError";
   }
 
   /** @param {boolean} condition @param {string} message @returns {asserts condition} */

@@ -4,8 +4,8 @@
 
 The page names its filter in the address, and the cursor of the list that it shows (`ListPaymentsResponse.cursor`) as
 `?after=`; so nothing that happened between is lost. Changes of a quarter of a second are told together, of each payment
-the last alone (so a page takes ENTERED and INSIDE alike). `render` makes events of them, whose data may be HTML that
-htmx swaps. Besides those there are
+the last alone (so a page takes ENTERED and INSIDE alike). `render` makes events of them, whose data may be HTML,
+which the page puts in place. Besides those there are
 
 - `reload`: more happened, or longer ago, than can be told; the page loads its list again;
 - `end`: the session ended, or the operator may not see this any more; the page does not come back.

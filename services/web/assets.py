@@ -41,7 +41,7 @@ class Asset:
 
 
 class Assets:
-    """All files of some folders, by name (`page.css`, `vendor/htmx-2.0.11.min.js`)."""
+    """All files of some folders, by name (`page.css`, `vendor/uplot-1.6.32.esm.js`)."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         files = {file.relative_to(folder).as_posix(): file for folder in folders for file in _files(folder)}

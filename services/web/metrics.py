@@ -37,7 +37,7 @@ STREAM_CHUNKS: Final = counter(
 CSP_DIRECTIVES: Final = (
     "default-src", "script-src", "script-src-elem", "script-src-attr", "style-src", "style-src-elem", "style-src-attr",
     "img-src", "font-src", "connect-src", "frame-src", "form-action", "base-uri", "frame-ancestors",
-    "require-trusted-types-for", "unreadable",
+    "require-trusted-types-for", "trusted-types", "unreadable",
 )  # fmt: skip
 CSP_REPORTS: Final = counter(
     "batzen_csp_reports_total",

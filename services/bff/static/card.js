@@ -5,11 +5,16 @@ const LOAD_MAX_MS = 10_000;
 const form = /** @type {HTMLFormElement | null} */ (document.getElementById("card-form"));
 const next = /** @type {HTMLButtonElement | null} */ (document.getElementById("next-action"));
 
-/** Loads Stripe's script, whose end either way is heard. @param {HTMLElement} place @returns {Promise<any>} */
+/** @typedef {import("@stripe/stripe-js").StripeConstructor} StripeConstructor */
+
+/** What the server wrote beside an element. @param {HTMLElement} place @param {string} name */
+const given = (place, name) => place.dataset[name] ?? "";
+
+/** Loads Stripe's script, whose end either way is heard. @param {HTMLElement} place @returns {Promise<StripeConstructor>} */
 function loaded(place) {
   return new Promise((resolve, reject) => {
     const script = document.createElement("script");
-    script.src = place.dataset.script ?? "";
+    script.src = given(place, "script");
     script.onload = () => ("Stripe" in window ? resolve(window.Stripe) : reject(new Error("empty")));
     script.onerror = () => reject(new Error("blocked"));
     setTimeout(() => reject(new Error("too late")), LOAD_MAX_MS);
@@ -38,8 +43,9 @@ function blocked() {
 /** @param {HTMLFormElement} form */
 async function enter(form) {
   const Stripe = await loaded(form);
-  const stripe = Stripe(form.dataset.key, { locale: form.dataset.locale });
-  const elements = stripe.elements({ clientSecret: form.dataset.secret, locale: form.dataset.locale });
+  const locale = /** @type {import("@stripe/stripe-js").StripeElementLocale} */ (given(form, "locale"));
+  const stripe = Stripe(given(form, "key"), { locale });
+  const elements = stripe.elements({ clientSecret: given(form, "secret"), locale });
   const element = elements.create("payment", { layout: "tabs" });
   const place = form.querySelector(".element");
   const button = /** @type {HTMLButtonElement} */ (form.querySelector("button.pay"));
@@ -76,17 +82,17 @@ async function enter(form) {
     busy = true;
     problem.hidden = true;
     button.setAttribute("aria-disabled", "true");
-    button.textContent = form.dataset.busy ?? "";
-    say(form.dataset.status ?? "");
+    button.textContent = given(form, "busy");
+    say(given(form, "status"));
     addEventListener("beforeunload", hold);
     try {
       const checked = await elements.submit();
-      if (checked.error) return failed(checked.error.message || form.dataset.check || "");
-      const made = await stripe.createConfirmationToken({ elements, params: { return_url: form.dataset.return } });
-      if (made.error) return failed(made.error.message || form.dataset.unsent || "");
+      if (checked.error) return failed(checked.error.message || given(form, "check"));
+      const made = await stripe.createConfirmationToken({ elements, params: { return_url: given(form, "return") } });
+      if (made.error) return failed(made.error.message || given(form, "unsent"));
       /** @type {HTMLInputElement} */ (form.elements.namedItem("token")).value = made.confirmationToken.id;
     } catch {
-      return failed(form.dataset.unsent ?? ""); // no token was made, so nothing was sent to us
+      return failed(given(form, "unsent")); // no token was made, so nothing was sent to us
     }
     removeEventListener("beforeunload", hold);
     HTMLFormElement.prototype.submit.call(form); // a step: the page stays while it is the payer's turn
@@ -101,13 +107,13 @@ function hold(event) {
 /** Shows what the bank asks for. Whatever comes of it, our page then asks the server. @param {HTMLButtonElement} button */
 async function confirm(button) {
   const Stripe = await loaded(button);
-  const stripe = Stripe(button.dataset.key);
+  const stripe = Stripe(given(button, "key"));
   button.addEventListener("click", async () => {
     if (button.getAttribute("aria-disabled")) return;
     button.setAttribute("aria-disabled", "true");
-    button.textContent = button.dataset.busy ?? "";
+    button.textContent = given(button, "busy");
     try {
-      await stripe.handleNextAction({ clientSecret: button.dataset.secret });
+      await stripe.handleNextAction({ clientSecret: given(button, "secret") });
     } catch {
       // It may be over already, or the window was closed: the server knows.
     }

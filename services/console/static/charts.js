@@ -42,7 +42,7 @@ function draw(uPlot, place) {
         { value: (/** @type {any} */ _, /** @type {number | null} */ at) => (at === null ? "–" : new Date(at * 1_000).toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" })), label: "Day" },
         ...lines.map((/** @type {any} */ line, /** @type {number} */ place_) => ({
           label: line.name,
-          stroke: token(TONES[place_ % TONES.length]),
+          stroke: token(TONES[place_ % TONES.length] ?? "--brand"),
           width: 2,
           dash: place_ % 2 ? [6, 4] : undefined, // a shape of its own, not only a colour
           // where values are missing, a line has gaps, and a value between two of them is only a point

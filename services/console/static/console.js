@@ -18,8 +18,8 @@ function move(step) {
   const at = all.findIndex((row) => row.classList.contains("chosen"));
   const next = all[Math.min(Math.max(at < 0 ? (step > 0 ? 0 : all.length - 1) : at + step, 0), all.length - 1)];
   all.forEach((row) => row.classList.toggle("chosen", row === next));
-  next.querySelector("a")?.focus();
-  next.scrollIntoView({ block: "nearest" });
+  next?.querySelector("a")?.focus();
+  next?.scrollIntoView({ block: "nearest" });
 }
 
 function help() {

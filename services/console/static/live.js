@@ -4,8 +4,10 @@
    the page; nothing moves under a pointer. */
 
 import { say } from "asset:console.js";
+import { elementsOf } from "asset:elements.js";
 
-const RETRY_MS = [1000, 2000, 5000, 10000];
+const RETRY_MS = [1000, 2000, 5000];
+const RETRY_MAX_MS = 10000;
 const HIDDEN_MS = 30000;
 const NEW_MAX = 500;
 const KEPT_MAX = 200; // rows of one page; the oldest leave it
@@ -15,7 +17,7 @@ const body = /** @type {HTMLTableSectionElement | null} */ (document.getElementB
 const state = document.getElementById("live-state");
 const more = /** @type {HTMLButtonElement | null} */ (document.getElementById("live-more"));
 const hold = /** @type {HTMLButtonElement | null} */ (document.getElementById("live-hold"));
-const [LIVE, RECONNECTING, HELD, OFF] = (state?.dataset.words ?? "|||").split("|");
+const [LIVE = "", RECONNECTING = "", HELD = "", OFF = ""] = (state?.dataset.words ?? "").split("|");
 
 /** @type {EventSource | null} */
 let source = null;
@@ -37,9 +39,7 @@ function show(words, tone) {
 
 /** @param {string} html */
 function rowsOf(html) {
-  const template = document.createElement("template");
-  template.innerHTML = html;
-  return /** @type {HTMLTableRowElement[]} */ ([...template.content.querySelectorAll("tr")]);
+  return [...elementsOf(html).querySelectorAll("tr")];
 }
 
 function isReading() {
@@ -112,7 +112,7 @@ function open() {
     if (source?.readyState !== EventSource.CLOSED) return; // it comes back by itself
     close();
     window.clearTimeout(timer);
-    timer = window.setTimeout(open, RETRY_MS[Math.min(tries++, RETRY_MS.length - 1)] * (0.75 + Math.random() / 2));
+    timer = window.setTimeout(open, (RETRY_MS[tries++] ?? RETRY_MAX_MS) * (0.75 + Math.random() / 2));
   });
 }
 

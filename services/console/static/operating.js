@@ -1,6 +1,8 @@
 // @ts-check
 /* Pages made of blocks: parts that come later, and forms that are sent once. */
 
+import { elementsOf } from "asset:elements.js";
+
 const RETRY = "Try again";
 
 /** @param {HTMLElement} part */
@@ -10,8 +12,7 @@ async function fetchPart(part) {
   try {
     const answer = await fetch(url, { headers: { "X-Part": "1" }, signal: AbortSignal.timeout(30_000) });
     const text = await answer.text();
-    const found = new DOMParser().parseFromString(text, "text/html").body;
-    const blocks = answer.redirected ? [] : [...found.querySelectorAll("[data-part] > *")];
+    const blocks = answer.redirected ? [] : [...elementsOf(text).querySelectorAll("[data-part] > *")];
     if (!blocks.length) throw new Error(`HTTP ${answer.status}`);
     const every = Number(part.dataset.every ?? 0);
     const holder = document.createElement("div");
