@@ -17,6 +17,7 @@ from services.errors import DependencyUnavailable
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.mirror.recent import RecentPayments
 from services.runtime.database.connections import DirectConnections, plain_dsn
+from services.runtime.work.loops import failure_counts
 from tests.gateway.conftest import Gateway, Sink
 from tests.gateway.receiving import event_of, receiving
 from tests.gateway.samples import AMOUNT_MINOR, REQUIRES_ACTION, SUCCEEDED, Payments, new_id, reason_of, refusal
@@ -32,13 +33,18 @@ async def other(start_gateway: Callable[[], Any]) -> AsyncIterator[GatewayStubs]
 
 @contextmanager
 def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str | None]]:
-    """Collect the points of the statements that are made inside, but the engine's; each commits by itself."""
+    """Collect the points of the statements that are made inside, each of which commits by itself.
+
+    Not those of loops: the engine has its own here, and other tests' services theirs.
+    """
     made: list[str | None] = []
     statement = DirectConnections.statement
     with monkeypatch.context() as patch:
 
         def counting(self: DirectConnections, point: str | None) -> Any:
-            if point is None or not point.endswith(".claim"):
+            task = asyncio.current_task()
+            assert task is not None
+            if task.get_name() not in failure_counts():
                 made.append(point)
             return statement(self, point)
 

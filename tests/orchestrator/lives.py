@@ -21,7 +21,7 @@ class Life:
 
     def __init__(self, *, ends_at: int | str) -> None:
         """`ends_at` counts the places or names one: what runs side by side passes them in any order."""
-        self._ends_at = ends_at
+        self.ends_at = ends_at
         self._passed = 0
         self.place = ""
         self.asked: list[tuple[str, dict[str, Any]]] = []
@@ -31,7 +31,7 @@ class Life:
         if self.place:
             raise Died
         self._passed += 1
-        if self._ends_at in (self._passed, place):
+        if self.ends_at in (self._passed, place):
             self.place = place
             raise Died
 
