@@ -57,7 +57,7 @@ class Arrived:
         }
 
 
-@dataclass(slots=True)
+@dataclass  # without slots: the server looks at every attribute, and in Python 3.11.2 one of a class with slots cannot be
 class MailSink:
     """What arrived, the newest last."""
 
