@@ -14,13 +14,13 @@ export PYTHONDONTWRITEBYTECODE :=
 .PHONY: demo up test test-faults test-web gallery test-pythons soak check deploy-check format pictures protos bench wheel image up-images clean lock baseline
 .DELETE_ON_ERROR:
 
-demo: $(STATE)/local.stamp $(STATE)/stubs.stamp
-	@$(BIN)/python -m batzen demo
+demo: $(STATE)/local.stamp $(STATE)/stubs.stamp $(BIN)/batzen
+	@$(BIN)/batzen demo
 
-up: $(STATE)/local.stamp $(STATE)/stubs.stamp
-	@$(BIN)/python -m batzen up
+up: $(STATE)/local.stamp $(STATE)/stubs.stamp $(BIN)/batzen
+	@$(BIN)/batzen up
 
-test: $(STATE)/dev.stamp $(STATE)/stubs.stamp $(BROWSER)
+test: $(STATE)/dev.stamp $(STATE)/stubs.stamp $(BIN)/batzen $(BROWSER)
 	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder -m "not soak and not deploy and not web and not faults" \
 	  --every-reason
 
@@ -69,7 +69,7 @@ pictures: $(STATE)/dev.stamp $(STATE)/stubs.stamp
 	@$(STATE)/tools/pictures/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/tools/pictures.txt
 	$(BIN)/python -m pytest -q -m soak tests/suite/test_dashboards.py
 
-protos: $(STATE)/stubs.stamp
+protos: $(STATE)/stubs.stamp $(BIN)/batzen
 
 bench: $(STATE)/bench.stamp $(STATE)/stubs.stamp
 	$(BIN)/python -m bench
@@ -102,6 +102,10 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version if sys.version_info < (3, 11) else 0)'
 	@echo "Making a virtual environment in $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
+
+# The command line of this checkout; hints that are printed name it.
+$(BIN)/batzen: local/batzen.sh | $(BIN)/python
+	@cp $< $@ && chmod 755 $@
 
 $(STATE)/local.stamp: requirements/local.txt | $(BIN)/python
 	@echo "Installing what the suite runs on (once) ..."

@@ -17,10 +17,11 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
+from importlib import import_module
 from types import TracebackType
-from typing import Final, Self, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 import grpc
 from grpc import aio
@@ -28,22 +29,24 @@ from grpc import aio
 from batzen._channel import Metadata, make_channel
 from batzen._tracing import callers_span
 from batzen._translation import TranslatingChannel
-from batzen.gateway.v1.checkout_pb2_grpc import CheckoutServiceStub
-from batzen.gateway.v1.disputes_pb2_grpc import DisputeServiceStub
-from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
-from batzen.gateway.v1.ops_pb2_grpc import GatewayOpsServiceStub
-from batzen.gateway.v1.payment_methods_pb2_grpc import PaymentMethodServiceStub
-from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
-from batzen.gateway.v1.sellers_pb2_grpc import SellerServiceStub
-from batzen.gateway.v1.transfers_pb2_grpc import TransferServiceStub
-from batzen.orchestrator.v1.notifications_pb2_grpc import NotificationServiceStub
-from batzen.orchestrator.v1.ops_pb2_grpc import OrchestratorOpsServiceStub
-from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
-from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
-from batzen.status.v1.status_pb2_grpc import StatusServiceStub
-from batzen.type.v1.payment_pb2 import PaymentState
 from batzen.watching import Expected, Reader, Update, Watcher, WatchLimits, WatchOptions
 from batzen.watching.assertions import Token
+
+if TYPE_CHECKING:
+    from batzen.gateway.v1.checkout_pb2_grpc import CheckoutServiceStub
+    from batzen.gateway.v1.disputes_pb2_grpc import DisputeServiceStub
+    from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
+    from batzen.gateway.v1.ops_pb2_grpc import GatewayOpsServiceStub
+    from batzen.gateway.v1.payment_methods_pb2_grpc import PaymentMethodServiceStub
+    from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
+    from batzen.gateway.v1.sellers_pb2_grpc import SellerServiceStub
+    from batzen.gateway.v1.transfers_pb2_grpc import TransferServiceStub
+    from batzen.orchestrator.v1.notifications_pb2_grpc import NotificationServiceStub
+    from batzen.orchestrator.v1.ops_pb2_grpc import OrchestratorOpsServiceStub
+    from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
+    from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
+    from batzen.status.v1.status_pb2_grpc import StatusServiceStub
+    from batzen.type.v1.payment_pb2 import PaymentState
 
 TIMEOUT_S: Final = 35.0
 """Of a call that names none: a payment takes up to 30 s at Stripe, and its answer has to come back."""
@@ -64,6 +67,25 @@ class Addresses:
         named = {name: environ.get(f"BATZEN_{name.upper()}_ADDRESS") for name in cls.__dataclass_fields__}
         return cls(**{name: address for name, address in named.items() if address})
 
+
+_STUBS: Final[Mapping[str, tuple[str, str, str]]] = {
+    "orchestrator": ("orchestrator", "batzen.orchestrator.v1.orchestrator_pb2_grpc", "OrchestratorServiceStub"),
+    "pricing": ("pricing", "batzen.pricing.v1.pricing_pb2_grpc", "PricingServiceStub"),
+    "status": ("status", "batzen.status.v1.status_pb2_grpc", "StatusServiceStub"),
+    "intents": ("gateway", "batzen.gateway.v1.intents_pb2_grpc", "IntentServiceStub"),
+    "checkout": ("gateway", "batzen.gateway.v1.checkout_pb2_grpc", "CheckoutServiceStub"),
+    "refunds": ("gateway", "batzen.gateway.v1.refunds_pb2_grpc", "RefundServiceStub"),
+    "payment_methods": ("gateway", "batzen.gateway.v1.payment_methods_pb2_grpc", "PaymentMethodServiceStub"),
+    "sellers": ("gateway", "batzen.gateway.v1.sellers_pb2_grpc", "SellerServiceStub"),
+    "transfers": ("gateway", "batzen.gateway.v1.transfers_pb2_grpc", "TransferServiceStub"),
+    "disputes": ("gateway", "batzen.gateway.v1.disputes_pb2_grpc", "DisputeServiceStub"),
+    "gateway_ops": ("gateway", "batzen.gateway.v1.ops_pb2_grpc", "GatewayOpsServiceStub"),
+    "orchestrator_ops": ("orchestrator", "batzen.orchestrator.v1.ops_pb2_grpc", "OrchestratorOpsServiceStub"),
+    "notifications": ("orchestrator", "batzen.orchestrator.v1.notifications_pb2_grpc", "NotificationServiceStub"),
+}
+"""Of each stub: the service that it calls, its module, its class. It is imported when it is first asked for: a program
+that calls one service starts without the messages of the others.
+"""
 
 OpenChannel = Callable[[Callable[..., aio.Channel]], aio.Channel]
 """Returns a channel by what makes one of `credentials`."""
@@ -111,26 +133,18 @@ class Client:
             make = partial(make_channel, address, timeout_s=timeout_s, metadata=self._metadata, observe=callers_span)
             return TranslatingChannel(make(credentials=credentials) if open_channel is None else open_channel(make))
 
-        channels = [
-            channel(address)
-            for address in (addresses.orchestrator, addresses.pricing, addresses.status, addresses.gateway)
-        ]
-        self._channels = channels
-        self.orchestrator = OrchestratorServiceStub(channels[0])
-        self.orchestrator_ops = OrchestratorOpsServiceStub(channels[0])
-        self.notifications = NotificationServiceStub(channels[0])
-        self.pricing = PricingServiceStub(channels[1])
-        self.status = StatusServiceStub(channels[2])
-        self.intents = IntentServiceStub(channels[3])
-        self.checkout = CheckoutServiceStub(channels[3])
-        self.refunds = RefundServiceStub(channels[3])
-        self.payment_methods = PaymentMethodServiceStub(channels[3])
-        self.sellers = SellerServiceStub(channels[3])
-        self.transfers = TransferServiceStub(channels[3])
-        self.disputes = DisputeServiceStub(channels[3])
-        self.gateway_ops = GatewayOpsServiceStub(channels[3])
+        self._channels = {service: channel(address) for service, address in asdict(addresses).items()}
         self.watcher = Watcher(self.status, token=self._token, limits=watch_limits)
         """What all watches share: its connection, its figures, and what it has seen."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a stub that was not asked for before; from then on it is an attribute like any other."""
+        if name not in _STUBS:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        service, module, stub = _STUBS[name]
+        made = getattr(import_module(module), stub)(self._channels[service])
+        setattr(self, name, made)
+        return made
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -140,7 +154,7 @@ class Client:
     async def close(self) -> None:
         """Close the connections; calls and watches that still run end as `Cancelled`."""
         async with AsyncExitStack() as stack:
-            for channel in self._channels:
+            for channel in self._channels.values():
                 stack.push_async_callback(channel.close)
             await self.watcher.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from batzen.cli.program import as_module as command_line
+from batzen.cli.program import program as command_line
 from batzen.cli.program import short
 
 __all__ = ["command_line", "logs_command", "short"]

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from batzen.cli.output import tell
-from batzen.errors import BatzenError
-from local import interrupt
-from local.environments import StripeKeyRefused
-from local.ports import FIXED, PortError
-from local.postgres import PostgresError
-from local.processes import ROOT, ProcessFailed
-from local.suite import SuiteBusy
+from local.ports import FIXED
 
-STATE: Final = ROOT / ".batzen"
+STATE: Final = Path(__file__).parents[1] / ".batzen"
 EXIT_FAILED: Final = 1
 
 UP_EPILOG: Final = f"""Examples:
@@ -43,12 +37,6 @@ Exit code 0 if every payment ended as it should, the ledger balances, and Stripe
 error_console: Final = Console(stderr=True, highlight=False)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of a checkout."""
-    app.command(epilog=UP_EPILOG)(up)
-    app.command(epilog=DEMO_EPILOG)(demo)
-
-
 def up(
     *,
     port: Annotated[
@@ -67,11 +55,14 @@ def up(
     ] = None,
 ) -> None:
     """Start the whole suite on this machine and keep it up until Ctrl-C."""
-    from local.up import stay_up  # noqa: PLC0415 the other commands need none of it, and start faster
-
     chosen = dict(_chosen_port(text) for text in port or [])
-    suite = stay_up(STATE, environ=os.environ, chosen_ports=chosen, abandoned_after_s=abandoned_after_s)
-    _run(suite, is_endless=True)
+
+    def stay() -> Coroutine[Any, Any, int]:
+        from local.up import stay_up  # noqa: PLC0415 what a mistyped option is told of, nothing else has to start for
+
+        return stay_up(STATE, environ=os.environ, chosen_ports=chosen, abandoned_after_s=abandoned_after_s)
+
+    _run(stay, is_endless=True)
 
 
 def demo(
@@ -81,9 +72,13 @@ def demo(
     ] = False,
 ) -> None:
     """Take a payment of each kind on a suite of its own, show how it moves, and close the books."""
-    from local.demo import show  # noqa: PLC0415 as above
 
-    _run(show(STATE / "demo", environ=os.environ, as_json=as_json))
+    def play() -> Coroutine[Any, Any, int]:
+        from local.demo import show  # noqa: PLC0415 as above
+
+        return show(STATE / "demo", environ=os.environ, as_json=as_json)
+
+    _run(play)
 
 
 def _chosen_port(text: str) -> tuple[str, int]:
@@ -93,9 +88,18 @@ def _chosen_port(text: str) -> tuple[str, int]:
     return name, int(number)
 
 
-def _run(main: Coroutine[Any, Any, int], *, is_endless: bool = False) -> None:
+def _run(begin: Callable[[], Coroutine[Any, Any, int]], *, is_endless: bool = False) -> None:
+    from batzen.cli.output import tell  # noqa: PLC0415 help needs none of these
+    from batzen.errors import BatzenError  # noqa: PLC0415
+    from local import interrupt  # noqa: PLC0415
+    from local.environments import StripeKeyRefused  # noqa: PLC0415
+    from local.ports import PortError  # noqa: PLC0415
+    from local.postgres import PostgresError  # noqa: PLC0415
+    from local.processes import ProcessFailed  # noqa: PLC0415
+    from local.suite import SuiteBusy  # noqa: PLC0415
+
     try:
-        code = interrupt.run(main, is_endless=is_endless)
+        code = interrupt.run(begin(), is_endless=is_endless)
     except (PortError, PostgresError, ProcessFailed, StripeKeyRefused, SuiteBusy) as error:
         first, _, rest = str(error).partition("\n")
         error_console.print(Text(f"✗ {first}", style="bold red"))

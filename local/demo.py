@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.text import Text
 
 from batzen.cli import money
-from batzen.cli.browser import PageNotCompleted
 from batzen.cli.output import print_json
+from batzen.cli.pages import PageNotCompleted
 from batzen.client import Client, new_request_id
 from batzen.errors import BatzenError
 from batzen.orchestrator.v1.notifications_pb2 import NotificationPolicy, PutNotificationPolicyRequest

@@ -57,7 +57,8 @@ class Arrived:
         }
 
 
-@dataclass  # without slots: the server looks at every attribute, and in Python 3.11.2 one of a class with slots cannot be
+# Without slots: the mail server looks at every attribute, and Python 3.11.2 cannot return one that slots leave out.
+@dataclass
 class MailSink:
     """What arrived, the newest last."""
 

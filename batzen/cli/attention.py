@@ -9,6 +9,7 @@ import typer
 from rich.text import Text
 
 from batzen.cli import moments, options
+from batzen.cli.command_classes import Commands
 from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, print_json
 from batzen.client import Client, new_request_id
@@ -31,7 +32,7 @@ batzen attention acknowledge 6f1c… --note "I call the guest."
 Nothing happens by that: others see who looks after it, until it says something else, or is resolved."""
 PAGE_MAX: Final = 200
 
-app = typer.Typer(help="What needs an operator.", no_args_is_help=True)
+app = Commands(help="What needs an operator.")
 
 
 @app.command("list", epilog=LIST_EPILOG)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from batzen.cli.browser import PageNotCompleted, post
+from batzen.cli.pages import PageNotCompleted
 
 
 class Outcome(StrEnum):
@@ -16,6 +16,8 @@ class Outcome(StrEnum):
 
 async def authenticate(page_url: str, outcome: Outcome) -> None:
     """Press one of the two buttons of the stand-in's page. Raises `PageNotCompleted`, also for any other page."""
+    from batzen.cli.browser import post  # noqa: PLC0415 most commands complete no page, and start faster
+
     answered = await post(page_url, {"outcome": "complete" if outcome is Outcome.SUCCEED else "fail"})
     if answered.problem:
         raise PageNotCompleted(f"{answered.problem} {page_url}")

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode, urlsplit
 
+from batzen.cli.pages import PageNotCompleted
+
 TIMEOUT_S: Final = 10.0
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 PAGE_BYTES_MAX: Final = 1_000_000
@@ -20,10 +22,6 @@ PAGE_BYTES_MAX: Final = 1_000_000
 _SENT_ON: Final = 303
 _DECLINED: Final = 402
 _ALERT: Final = re.compile(r'<p role="alert">(.*?)</p>', re.DOTALL)
-
-
-class PageNotCompleted(Exception):
-    """The page could not be completed from here; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from batzen.cli import options
+from batzen.cli.command_classes import Commands
 from batzen.cli.connection import Connection
 from batzen.cli.moments import read_span, shown
 from batzen.cli.output import Exit, as_document, call, console, print_json, refuse
@@ -83,7 +84,7 @@ Error = Annotated[
     str, typer.Option(metavar="TEXT", show_default=False, help="Only with this in the last error, or of this class.")
 ]
 
-app = typer.Typer(help="What was given up after its last try.", no_args_is_help=True)
+app = Commands(help="What was given up after its last try.")
 
 
 @app.command("list", epilog=LIST_EPILOG)

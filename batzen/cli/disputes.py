@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from batzen.cli import moments, money, options
+from batzen.cli.command_classes import Commands
 from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, print_json
 from batzen.client import Client, new_request_id
@@ -53,7 +54,7 @@ batzen disputes accept dp_… --yes
 For good: the money is the payer's."""
 PAGE_MAX: Final = 200
 
-app = typer.Typer(help="What payers' banks contest.", no_args_is_help=True)
+app = Commands(help="What payers' banks contest.")
 
 
 class State(StrEnum):

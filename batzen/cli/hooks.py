@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from batzen.cli import hook_deliveries, hooks_view, moments, options
+from batzen.cli.command_classes import Commands
 from batzen.cli.connection import Connection
 from batzen.cli.moments import read_span
 from batzen.cli.output import Exit, as_document, call, console, print_json, refuse
@@ -65,7 +66,7 @@ PAGE_MAX: Final = 200
 TEST_TIMEOUT_S: Final = 30.0
 """More than the one try takes."""
 
-app = typer.Typer(help="Webhooks to the platform's own systems.", no_args_is_help=True)
+app = Commands(help="Webhooks to the platform's own systems.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the subscription.", show_default=False)]
 Reason = Annotated[str, typer.Option(help="Why, for operators.", show_default=False)]

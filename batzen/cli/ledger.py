@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rich.table import Table
 
 from batzen.cli import moments, money, options
+from batzen.cli.command_classes import Commands
 from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, call, console, print_json, refuse
 from batzen.client import Client
@@ -51,7 +52,7 @@ PAGE_MAX: Final = 500
 Row = dict[str, str | int]
 """What is printed: names to texts, and to amounts in minor units."""
 
-app = typer.Typer(help="What was booked.", no_args_is_help=True)
+app = Commands(help="What was booked.")
 
 
 def read_past(value: str) -> datetime:

@@ -16,7 +16,8 @@ from rich.text import Text
 
 from batzen.cli import options
 from batzen.cli.connection import NotConnected
-from batzen.cli.output import Exit, Session, console, error_console, refuse
+from batzen.cli.output import Exit, console, error_console, refuse
+from batzen.cli.session import Session
 
 POLL_S: Final = 0.2
 """Between two looks for new lines."""

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from batzen.cli import options
+from batzen.cli.command_classes import Commands
 from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, print_json
 from batzen.client import Client, new_request_id
@@ -34,7 +35,7 @@ PAGE_MAX: Final = 200
 REPLAYS_MAX: Final = 100
 """Of 1,000 mails each; whoever has more given up asks again."""
 
-app = typer.Typer(help="What became of mails, and those that were given up.", no_args_is_help=True)
+app = Commands(help="What became of mails, and those that were given up.")
 
 
 class Standing(StrEnum):

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from batzen.cli import options
 from batzen.cli.authentication import authenticate
+from batzen.cli.command_classes import Commands
 from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, error_console, print_json
 from batzen.cli.program import program
@@ -47,7 +48,7 @@ DEFAULT_EPILOG: Final = """Example:
 
 batzen methods default payer_1 pm_…"""
 
-app = typer.Typer(help="What payers keep to pay with.", no_args_is_help=True)
+app = Commands(help="What payers keep to pay with.")
 PayerId = Annotated[str, typer.Argument(metavar="PAYER_ID", help="Whose.", show_default=False)]
 MethodId = Annotated[str, typer.Argument(metavar="METHOD_ID", help="Which, pm_…", show_default=False)]
 Email = Annotated[str, typer.Option(help="The payer's address, for Stripe's customer.", show_default=False)]

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from batzen.cli import moments, money, options
+from batzen.cli.command_classes import Commands
 from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, print_json, print_json_line, refuse
 from batzen.client import Client, new_request_id
@@ -54,7 +55,7 @@ batzen notifications put-policy --switch payment_received:seller=mail --switch p
 It is put as a whole: what is not given is as without any policy."""
 PAGE_MAX: Final = 200
 
-app = typer.Typer(help="What people are told of payments.", no_args_is_help=True)
+app = Commands(help="What people are told of payments.")
 
 
 class Who(StrEnum):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, NoReturn
 
@@ -16,10 +15,11 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from batzen.cli.browser import PageNotCompleted
 from batzen.cli.connection import Connection, NotConnected
 from batzen.cli.follow import StillRunning
+from batzen.cli.pages import PageNotCompleted
 from batzen.cli.program import program
+from batzen.cli.session import Session
 from batzen.client import Client
 from batzen.errors import (
     BatzenError,
@@ -41,13 +41,6 @@ class Exit(IntEnum):
     USAGE = 2
     UNREACHABLE = 3
     INTERRUPTED = 130
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
-    """What the options before the command say."""
-
-    connect: Callable[[], Connection]
 
 
 ADVICE: Final = {

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from batzen.cli import moments, options
+from batzen.cli.command_classes import Commands
 from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, print_json
 from batzen.client import Client, new_request_id
@@ -41,7 +42,7 @@ HOURS_MAX: Final = 8_760
 """A year, as the contract says."""
 REFUND_FORM: Final = re.compile(r"(?P<full>\d+)h(?:,(?P<percent>\d+)%,(?P<until>\d+)h)?", re.ASCII)
 
-app = typer.Typer(help="When sellers are paid, who bears disputes, what is refunded.", no_args_is_help=True)
+app = Commands(help="When sellers are paid, who bears disputes, what is refunded.")
 
 
 class Recovery(StrEnum):

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from batzen.cli import moments, money, options
+from batzen.cli.command_classes import Commands
 from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, print_json, refuse
 from batzen.client import Client, new_request_id
@@ -32,7 +33,7 @@ batzen receivables write-off pay_… anna "42.50 CHF" --attempt 2 --reason INC-9
 All that is owed is written off, if that is still the amount that you saw; it is the platform's loss."""
 PAGE_MAX: Final = 200
 
-app = typer.Typer(help="What sellers owe.", no_args_is_help=True)
+app = Commands(help="What sellers owe.")
 
 
 @app.command("list", epilog=LIST_EPILOG)

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from batzen.cli import money, options
+from batzen.cli.command_classes import Commands
 from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, print_json
 from batzen.client import Client, new_request_id
@@ -49,7 +50,7 @@ batzen sellers payouts seller_1
 batzen sellers payouts   (the platform's own)"""
 PAGE_MAX: Final = 200
 
-app = typer.Typer(help="Who is paid, and what Stripe pays out.", no_args_is_help=True)
+app = Commands(help="Who is paid, and what Stripe pays out.")
 SellerId = Annotated[str, typer.Argument(metavar="SELLER_ID", help="Your own id of the seller.", show_default=False)]
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from batzen.cli import options
+from batzen.cli.command_classes import Commands
 from batzen.cli.connection import Connection
 from batzen.cli.moments import read_span
 from batzen.cli.output import Exit, as_document, call, console, print_json
@@ -41,7 +42,7 @@ batzen starts show --limit 3
 Exit code 0 if new payments are taken, 1 if they are stopped."""
 PAGE_MAX: Final = 200
 
-app = typer.Typer(help="Whether new payments are taken.", no_args_is_help=True)
+app = Commands(help="Whether new payments are taken.")
 Reason = Annotated[str, typer.Option(help="Why, for operators.", show_default=False)]
 
 

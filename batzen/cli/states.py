@@ -14,7 +14,7 @@ from batzen.type.v1.payment_pb2 import PaymentSnapshot, PaymentState
 
 _PREFIX: Final = "PAYMENT_STATE_"
 _LOOKS: Final = {
-    "INITIALIZED": ("○", "dim"),
+    "INITIALIZED": ("·", "dim"),
     "REQUIRES_PAYMENT_METHOD": ("○", "cyan"),
     "SCHEDULED": ("◷", "cyan"),
     "PROCESSING": ("◌", "yellow"),
@@ -22,13 +22,14 @@ _LOOKS: Final = {
     "AUTHORIZED": ("◐", "blue"),
     "SUCCEEDED": ("●", "green"),
     "PARTIALLY_REFUNDED": ("◑", "blue"),
-    "REFUNDED": ("◯", "blue"),
+    "REFUNDED": ("↩", "blue"),
     "FAILED": ("✗", "red"),
-    "CANCELED": ("✗", "dim"),
-    "EXPIRED": ("✗", "dim"),
+    "CANCELED": ("⊘", "dim"),
+    "EXPIRED": ("∅", "dim"),
     "DISPUTED": ("!", "red"),
-    "DISPUTE_LOST": ("!", "red"),
+    "DISPUTE_LOST": ("‼", "red"),
 }
+"""A sign of its own for each, since not every terminal has colours and not everyone sees them; one column wide."""
 _UNKNOWN: Final = ("?", "white")
 _SUBMITTED: Final = "SUBMITTED"
 

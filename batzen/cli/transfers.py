@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from batzen.cli import moments, money, options
+from batzen.cli.command_classes import Commands
 from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, print_json, refuse
 from batzen.client import Client
@@ -22,7 +23,7 @@ batzen transfers list --payment pay_…
 batzen transfers list --seller anna --limit 10 --json"""
 PAGE_MAX: Final = 200
 
-app = typer.Typer(help="What sellers got of payments.", no_args_is_help=True)
+app = Commands(help="What sellers got of payments.")
 
 
 @app.command("list", epilog=LIST_EPILOG)

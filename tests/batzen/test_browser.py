@@ -10,8 +10,9 @@ from threading import Thread
 import pytest
 
 from batzen.cli.authentication import Outcome, authenticate
-from batzen.cli.browser import Answered, PageNotCompleted, post
+from batzen.cli.browser import Answered, post
 from batzen.cli.hosted_page import pay_page
+from batzen.cli.pages import PageNotCompleted
 
 BODY = b'<main><p>A test page.</p>\n<p role="alert">Your card isn&#x27;t supported.</p></main>'
 

@@ -3,85 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.cells import cell_len
 from typer.main import get_command
 from typer.testing import CliRunner, Result
 
+from batzen.cli import states
 from batzen.cli.app import app
 from batzen.cli.cards import CARDS, payment_method_id
+from batzen.cli.command_classes import Outline
+from batzen.cli.commands import COMMANDS as TABLE
 from batzen.cli.logs import Following
 from batzen.cli.output import ADVICE
 from batzen.errors import by_reason
+from batzen.type.v1.payment_pb2 import PaymentState
 from batzen.version import build
+from local.processes import ROOT
 
-COMMANDS = (
-    "pay",
-    "watch",
-    "list",
-    "quote",
-    "find",
-    "capture",
-    "cancel",
-    "retry",
-    "reschedule",
-    "preserve",
-    "resume",
-    "attach-booking",
-    "methods list",
-    "methods add",
-    "methods remove",
-    "methods default",
-    "refund",
-    "sellers put",
-    "sellers get",
-    "sellers link",
-    "sellers payouts",
-    "transfers list",
-    "receivables list",
-    "receivables write-off",
-    "policies list",
-    "policies put",
-    "dead-letters list",
-    "dead-letters replay",
-    "ledger entries",
-    "ledger balances",
-    "ledger statement",
-    "erase-payer",
-    "doctor",
-    "mails list",
-    "mails replay",
-    "notifications list",
-    "notifications watch",
-    "notifications read",
-    "notifications preferences",
-    "notifications policy",
-    "notifications put-policy",
-    "hooks add",
-    "hooks list",
-    "hooks remove",
-    "hooks pause",
-    "hooks resume",
-    "hooks rotate",
-    "hooks test",
-    "hooks deliveries",
-    "hooks replay",
-    "starts pause",
-    "starts resume",
-    "starts show",
-    "stuck",
-    "resolve",
-    "attention list",
-    "attention acknowledge",
-    "actions",
-    "attempts",
-    "events",
-    "figures",
-    "logs",
-    "token",
-)
 COMMAND_LINE = get_command(app)
 WIDE = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
 
@@ -103,6 +48,62 @@ def batzen(*arguments: str, **environment: str) -> Result:
     return CliRunner().invoke(app, list(arguments), env={**WIDE, **environment})
 
 
+def _whole() -> dict[str, Any]:
+    """Return every command, imported; those of a group under `group command`."""
+    found: dict[str, Any] = {}
+    for name, entry in TABLE.items():
+        command = entry.loaded(name)
+        inner = getattr(command, "commands", {})
+        found |= {f"{name} {below}": one for below, one in inner.items()} or {name: command}
+    return found
+
+
+WHOLE = _whole()
+
+
+def test_the_table_of_commands_says_what_the_commands_say() -> None:
+    said = {name: entry.loaded(name).help for name, entry in TABLE.items()}
+
+    assert {name: entry.help for name, entry in TABLE.items()} == said
+
+
+def test_help_shows_a_line_of_each_command_and_imports_none() -> None:
+    root = get_command(app)
+    said = CliRunner().invoke(app, ["--help"], env=WIDE).output
+
+    assert all(isinstance(command, Outline) for command in root.commands.values())  # type: ignore[attr-defined]
+    assert [name for name in TABLE if f"│ {name} " not in said] == []
+
+
+HEAVY = {"aiohttp", "asyncpg", "fastapi", "httpx", "jinja2", "pydantic", "sandbox", "services", "sqlalchemy", "stripe"}
+"""What no command of the client needs to start."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "modules_max"),
+    [(["--version"], 200), (["--help"], 380), (["list"], 450), (["pay", "--help"], 570), (["up", "--help"], 380)],
+)
+def test_a_command_starts_with_few_modules(arguments: list[str], modules_max: int) -> None:
+    program = "import sys; from batzen.__main__ import main; sys.argv[1:] = sys.argv[1:]\n"
+    program += "try: main()\nexcept SystemExit: pass\nprint(*sys.modules, file=sys.stderr)"
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": "/nowhere"}
+    process = subprocess.run(
+        [sys.executable, "-c", program, *arguments], cwd="/", env=environ, capture_output=True, text=True, check=True
+    )
+    modules = set(process.stderr.splitlines()[-1].split())
+
+    assert {name for name in HEAVY if name in modules} == set()
+    assert len(modules) <= modules_max, sorted(modules)
+
+
+def test_each_state_has_a_sign_of_its_own() -> None:
+    signs = {states.name(state): states.sign(state).plain for state in PaymentState.values() if state}
+
+    assert len(set(signs.values())) == len(signs), signs
+    assert {cell_len(sign) for sign in signs.values()} == {1}
+    assert "?" not in signs.values()
+
+
 def test_it_says_its_version_and_commit() -> None:
     said = batzen("--version")
 
@@ -110,13 +111,18 @@ def test_it_says_its_version_and_commit() -> None:
     assert said.output == f"batzen {build()}\n"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself_with_an_example_and_can_speak_json(command: str) -> None:
-    said = batzen(*command.split(), "--help")
+WITHOUT_JSON = ("token", "up")
+
+
+@pytest.mark.parametrize("command", WHOLE)
+def test_every_command_explains_itself_with_an_example_in_80_columns_and_can_speak_json(command: str) -> None:
+    said = batzen(*command.split(), "--help", COLUMNS="80")
 
     assert said.exit_code == 0
     assert "Example" in said.output
-    assert "--json" in said.output or command == "token"
+    assert "--json" in said.output or command in WITHOUT_JSON
+    assert re.findall(r"<(?:bool|str|int|float|int range|float range)>", said.output) == [], "as people say it"
+    assert max(map(len, said.output.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(
@@ -282,7 +288,7 @@ def test_a_line_that_turns_out_to_be_about_the_payment_is_shown_late() -> None:
 def test_advice_is_given_for_reasons_that_there_are_and_by_commands_that_there_are() -> None:
     assert set(ADVICE) <= set(by_reason)
     proposed = {found for text in ADVICE.values() for found in re.findall(r"\{batzen\} ([a-z-]+)", text)}
-    assert proposed <= {command.split()[0] for command in COMMANDS}
+    assert proposed <= set(TABLE)
 
 
 def test_cards_have_names_and_ids() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import aiohttp
 
-from local.mail_sink import KEPT_MAX, mail_sink
+from local.mail_sink import KEPT_MAX, MailSink, mail_sink
 from services.orchestrator.facts.domain import FactKind
 from services.orchestrator.mail.message import mail_of
 from services.orchestrator.mail.smtp import Smtp, SmtpServer
@@ -16,6 +16,7 @@ from tests.orchestrator.letters import letter
 
 
 async def test_what_arrives_is_shown() -> None:
+    assert not hasattr(MailSink, "__slots__"), "Python 3.11.2 lets no server look through a class with slots"
     one = letter(FactKind.PAYMENT_REFUNDED, RecipientKind.PAYER, locale="de", name="<b>Lea</b>")
     mail = mail_of(replace(one, recipient_id="payer"))
     async with mail_sink() as sink, aiohttp.ClientSession(sink.page_url) as session:
