@@ -67,7 +67,7 @@ def _walk(world: World, schema: ApiSchema, value: Any, parts: list[str], *, node
     field = node.get("properties", {}).get(name)
     if field is None:
         raise _cannot_expand(path)
-    if isinstance(value, dict) and (value.get("id"), name) in world.parts:
+    if isinstance(value, dict) and name in world.parts.get(value.get("id", ""), ()):
         return _with_part(world, value, parts, path=path)
     branches = field.get("anyOf", [field])
     inner = value.get(name) if isinstance(value, dict) else None
@@ -89,7 +89,7 @@ def _with_part(world: World, value: Object, parts: list[str], *, path: str) -> O
     """Return a copy of an object with a list that it shows only when asked."""
     if len(parts) > 1:
         raise _cannot_expand(path)
-    rows = world.parts[value["id"], parts[0]]
+    rows = world.parts[value["id"]][parts[0]]
     shown = {"object": "list", "data": rows[:_LIMIT_DEFAULT], "has_more": len(rows) > _LIMIT_DEFAULT}
     return value | {parts[0]: shown | {"url": f"/v1/checkout/sessions/{value['id']}/{parts[0]}"}}
 

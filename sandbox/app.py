@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sandbox import accounts, answers, forms, intents
 from sandbox.errors import ApiError, not_modelled
@@ -56,13 +56,14 @@ class Api:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith(("/v1/", "/v2/")):
-            await self._rest(scope, receive, send)
-            if scope.get("method") != "GET":
-                self.sandbox.changed()
+            await self._rest(scope, receive, self._kept(scope, send))
             return
         began = time.perf_counter()
         call = await read(scope, receive)
         answer = await self._answer(call)
+        if call.method != "GET":
+            self.sandbox.changed()
+        self.sandbox.keep()
         if answer.fault is not None and answer.fault.kind is Kind.RESET:
             await reset(send, receive)
         elif answer.fault is not None and answer.fault.kind is Kind.TIMEOUT:
@@ -71,9 +72,19 @@ class Api:
             await cut_off(send, receive, answer, request_id=call.request_id)
         else:
             await send_answer(send, answer, request_id=call.request_id)
-        if call.method != "GET":
-            self.sandbox.changed()
         self.sandbox.metrics.note(call.template, time.perf_counter() - began)
+
+    def _kept(self, scope: Scope, send: Send) -> Send:
+        """Have on the disk what a page or a control did before it is answered."""
+
+        async def keep_first(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if scope.get("method") != "GET":
+                    self.sandbox.changed()
+                self.sandbox.keep()
+            await send(message)
+
+        return keep_first
 
     async def _answer(self, call: Call) -> Answer:
         try:

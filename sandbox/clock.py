@@ -45,8 +45,10 @@ class _Entry:
 class Agenda:
     """Actions that fall due at a time of the clock: settlements, slow refunds, lapsing authorisations."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, ran: Callable[[], None]) -> None:
+        """`ran` is told when something happened by itself."""
         self._clock = clock
+        self._ran = ran
         self._entries: list[_Entry] = []
         self._number = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -64,6 +66,8 @@ class Agenda:
             heapq.heappop(self._entries).action()
             count += 1
         self._arm()
+        if count:
+            self._ran()
         return count
 
     def run_all(self, *, label: str) -> int:

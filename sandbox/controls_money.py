@@ -103,8 +103,9 @@ class MoneyControls:
         """Remove an object; what refers to it goes on doing so."""
         world, obj = self._sandbox.locate(request.path_params["id"])
         world.remove(obj, entirely=True)
-        for inside in world.paid_out.values():
+        for payout_id, inside in world.paid_out.items():
             inside.remove(obj["id"])
+            world.touch(payout_id)
         world.balance.recount(world.all("balance_transaction"))
         return {}
 

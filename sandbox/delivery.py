@@ -11,6 +11,7 @@ import json
 import random
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +46,8 @@ class Parcel:
 
     world: World
     """The platform's, which has the endpoint."""
+    source: World
+    """Whose event it is: the platform's own, or a connected account's."""
     endpoint: Object
     event: Object
 
@@ -55,6 +58,10 @@ class Delivery:
 
     settings: Settings
     chance: random.Random
+    keep: Callable[[], None]
+    """Has on the disk what was changed, the event that is to be posted among it."""
+    changed: Callable[[], None]
+    """Told that an event was taken."""
     switches: Switches = field(default_factory=Switches)
     log: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_LOG_MAX))
     _client: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False))
@@ -74,7 +81,7 @@ class Delivery:
             if "*" in endpoint["enabled_events"] or event["type"] in endpoint["enabled_events"]
         ]
         for endpoint in wanting:
-            self._queue(Parcel(world=platform, endpoint=endpoint, event=event))
+            self._queue(Parcel(world=platform, source=world, endpoint=endpoint, event=event))
         return len(wanting)
 
     def release(self) -> int:
@@ -91,7 +98,7 @@ class Delivery:
         platform = world.platform or world
         endpoints = _endpoints_for(platform, event)
         for endpoint in endpoints:
-            self._start(Parcel(world=platform, endpoint=endpoint, event=event))
+            self._start(Parcel(world=platform, source=world, endpoint=endpoint, event=event))
         return len(endpoints)
 
     @property
@@ -155,10 +162,13 @@ class Delivery:
             await asyncio.sleep(self.switches.delay_s)
         for attempt in range(1, self.settings.delivery_attempts_max + 1):
             async with self._slots:
+                self.keep()
                 outcome = await self._send(parcel)
             self._note(parcel, outcome=outcome, attempt=attempt)
             if isinstance(outcome, int) and 200 <= outcome < 300:
                 parcel.event["pending_webhooks"] = max(0, parcel.event["pending_webhooks"] - 1)
+                parcel.source.touch(parcel.event["id"])
+                self.changed()
                 return
             if attempt < self.settings.delivery_attempts_max:
                 await asyncio.sleep(self.settings.retry_backoff_s * 2 ** (attempt - 1))

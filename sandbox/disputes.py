@@ -99,6 +99,7 @@ def open_dispute(
         "to_move": [],
     }
     charge["disputed"] = True
+    world.touch(charge["id"])
     if inquiry:
         dispute.update(status="warning_needs_response", is_charge_refundable=True)
         _call(dispute, case_type="inquiry")

@@ -103,7 +103,7 @@ def _form(world: World, session: Object, *, problem: str | None, status: int = 2
 def _table(world: World, session: Object) -> str:
     rows = "\n".join(
         f'<tr><th scope="row">{escape(_named(item))}</th><td>{_money(item["amount_total"], item["currency"])}</td></tr>'
-        for item in world.parts.get((session["id"], LINE_ITEMS), [])
+        for item in world.parts.get(session["id"], {}).get(LINE_ITEMS, [])
     )
     amount = _money(session["amount_total"], session["currency"])
     total = f'<tfoot><tr><th scope="row">Total</th><td>{amount}</td></tr></tfoot>'

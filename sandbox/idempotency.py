@@ -5,6 +5,8 @@ Once execution has begun, status and body are kept and replayed, 402 and 500 inc
 """
 
 import hashlib
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +33,7 @@ class IdempotencyKeys:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._records: dict[str, Record] = {}
+        self.touched: dict[str, None] = {}  # what may be another than was written
 
     def seen(self, key: str, *, fingerprint: bytes) -> Record | None:
         """Return the finished first request with this key, if any; raises 400 for other parameters, 409 if it runs."""
@@ -40,7 +43,7 @@ class IdempotencyKeys:
         if record is None:
             return None
         if record.status is not None and self._clock.now() - record.begun >= _KEPT_S:
-            del self._records[key]
+            self.forget(key)
             return None
         if record.fingerprint != fingerprint:
             raise ApiError(
@@ -62,18 +65,22 @@ class IdempotencyKeys:
         """Note that execution has begun."""
         record = Record(fingerprint=fingerprint, begun=self._clock.now())
         self._records[key] = record
+        self.touched[key] = None
         return record
 
-    def kept(self) -> list[list[object]]:
-        """Return the answered requests as JSON-like data."""
-        return [
-            [key, record.fingerprint.hex(), record.begun, record.status, record.body.decode()]
-            for key, record in self._records.items()
-            if record.status is not None
-        ]
+    def all(self) -> list[str]:
+        """Return every key whose request was answered."""
+        return [key for key, record in self._records.items() if record.status is not None]
 
-    def restore(self, kept: list[list[Any]]) -> None:
-        """Take up what `kept` returned."""
+    def row(self, key: str) -> str | None:
+        """Return an answered request, as text; None if there is none with this key."""
+        record = self._records.get(key)
+        if record is None or record.status is None:
+            return None
+        return json.dumps([key, record.fingerprint.hex(), record.begun, record.status, record.body.decode()])
+
+    def restore(self, kept: Iterable[list[Any]]) -> None:
+        """Take up what `row` returned."""
         for key, print_of, begun, status, body in kept:
             self._records[key] = Record(
                 fingerprint=bytes.fromhex(print_of), begun=begun, status=status, body=body.encode()
@@ -82,6 +89,7 @@ class IdempotencyKeys:
     def forget(self, key: str) -> None:
         """Drop a key whose request did not execute after all."""
         self._records.pop(key, None)
+        self.touched[key] = None
 
 
 def fingerprint(path: str, body: bytes) -> bytes:

@@ -1,170 +1,97 @@
-"""The stand-in's state in a file, so that a restart forgets nothing: objects, keys, secrets and the clock.
+"""What of an account is kept over a restart, as rows: one of each object with all that is known of it, one of the rest.
 
-Written soon after each change and once more at the end: a process that is killed loses what happened in the last
-moments. Faults, webhook switches and figures are a run's own and are not kept. What was due later is due again, and an
-event that some endpoint still waits for is delivered again, as Stripe does.
+keeper.py writes them. What was due later is due again, and an event that some endpoint still waits for is delivered
+again, as Stripe does. Faults, webhook switches and figures are a run's own and are not kept.
 """
 
-import asyncio
 import json
-import time
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from sandbox import accounts, checkout, debits, disputes, holds, hooks, outcomes, payouts, refunds, settlement
+from sandbox import accounts, checkout, debits, disputes, holds, outcomes, payouts, refunds, settlement
 from sandbox.banks import TEST_METHODS
 from sandbox.shelf import Shelf
-from sandbox.state import Sandbox
-from sandbox.world import World
+from sandbox.world import Object, World
 
-_FORMAT = 4
-_PAUSE_PER_WRITE = 20  # a pause so many times as long as the last write took: writing takes 5 % of the time at most
-_REDELIVERED_S = 3 * 86_400  # Stripe tries for three days
-
-
-class Keeper:
-    """Keeps one sandbox in a file. The file belongs to one process at a time."""
-
-    def __init__(self, sandbox: Sandbox, file: Path) -> None:
-        self._sandbox = sandbox
-        self._file = file
-        self._timer: asyncio.TimerHandle | None = None
-        self._took_s = 0.0
-
-    def read(self) -> None:
-        """Take up what the file holds, if there is one; raises ValueError for a file of another kind or version."""
-        if not self._file.exists():
-            return
-        try:
-            self._take_over(json.loads(self._file.read_bytes()))
-        except (ValueError, KeyError, TypeError) as mistake:
-            raise ValueError(
-                f"{self._file} does not hold the state of this stand-in; remove it to start anew."
-            ) from mistake
-
-    def _take_over(self, kept: dict[str, Any]) -> None:
-        if (kept["format"], kept["api_version"]) != (_FORMAT, self._sandbox.schema.api_version):
-            raise ValueError("another version's")
-        self._sandbox.clock.advance(kept["ahead_s"])
-        self._sandbox.revoked_keys.update(kept["revoked_keys"])
-        for name, account in kept["accounts"].items():
-            world = self._sandbox.open_account(name).world
-            _restore(world, account)
-            self._sandbox.accounts[name].keys.restore(account["keys"])
-            _take_up(world)
-            self._replace_endpoint(world)
-            self._redeliver(world)
-        if self._sandbox.settings.seed is not None:
-            # The seed's first ids are taken.
-            self._sandbox.chance.seed(f"{self._sandbox.settings.seed} {self._sandbox.clock.now()}")
-
-    def note(self) -> None:
-        """Something changed: write soon."""
-        if self._timer is None:
-            pause_s = self._took_s * _PAUSE_PER_WRITE
-            self._timer = asyncio.get_running_loop().call_later(pause_s, self._write)
-
-    def close(self) -> None:
-        """Write what is not written yet."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._write()
-
-    def _write(self) -> None:
-        self._timer = None
-        began = time.perf_counter()
-        sandbox = self._sandbox
-        kept = {
-            "format": _FORMAT,
-            "api_version": sandbox.schema.api_version,
-            "ahead_s": sandbox.clock.ahead_s,
-            "revoked_keys": sorted(sandbox.revoked_keys),
-            "accounts": {
-                name: dump(account.world) | {"keys": account.keys.kept()} for name, account in sandbox.accounts.items()
-            },
-        }
-        draft = self._file.with_name(f"{self._file.name}.draft")
-        draft.touch(mode=0o600)  # it holds secrets of webhooks
-        draft.write_text(json.dumps(kept, ensure_ascii=False, separators=(",", ":")))
-        draft.replace(self._file)  # a reader finds the whole state or the one before
-        self._took_s = time.perf_counter() - began
-
-    def _replace_endpoint(self, world: World) -> None:
-        """The configured endpoint is what the settings say now: address and secrets may be others."""
-        if self._sandbox.default_endpoints:
-            hooks.replace_configured(world, self._sandbox.default_endpoints.values())
-
-    def _redeliver(self, world: World) -> None:
-        oldest = world.clock.seconds() - _REDELIVERED_S
-        for one in (world, *world.connected.values()):
-            for event in list(one.all("event")):
-                if event["pending_webhooks"] and event["created"] >= oldest:
-                    event["pending_webhooks"] = self._sandbox.delivery.publish(one, event)
+_TABLES = ("declining", "dispute_terms", "entered", "intent_data", "mandates", "split_by_capture")
+"""Attributes of a world that say something of an object, by its id."""
+_SETS = ("configured", "connect", "set_up", "settled", "used_up")
+"""Attributes of a world that are ids of objects."""
+_REST = ("account_links", "pays_out_daily", "processing_fee", "settles_in")
+"""Attributes of a world that are of no object; all of it is a row."""
+KEPT = frozenset((*_TABLES, *_SETS, *_REST, "cards", "connected", "paid_out", "parts", "secrets"))
+_NAMES = {card: name for name, card in TEST_METHODS.items()}
 
 
-def dump(world: World) -> dict[str, Any]:
-    """Return what is kept of an account, as JSON-like data."""
-    names = {card: name for name, card in TEST_METHODS.items()}
-    return {
-        "objects": list(world.everything()),
-        "removed": [obj["id"] for obj in world.everything() if not world.is_listed(obj)],
-        "cards": {method_id: names[card] for method_id, card in world.cards.items()},
-        "parts": [[*key, [obj["id"] for obj in rows]] for key, rows in world.parts.items()],
-        "intent_data": world.intent_data,
-        "account_links": world.account_links,
-        "declining": world.declining,
-        "split_by_capture": world.split_by_capture,
-        "dispute_terms": world.dispute_terms,
-        "mandates": world.mandates,
-        "secrets": world.secrets,
-        "configured": sorted(world.configured),
-        "connect": sorted(world.connect),
-        "connected": {account_id: dump(one) for account_id, one in world.connected.items()},
-        "set_up": sorted(world.set_up),
-        "used_up": sorted(world.used_up),
-        "entered": world.entered,
-        "settled": sorted(world.settled),
-        "settles_in": world.settles_in,
-        "processing_fee": world.processing_fee,
-        "pays_out_daily": world.pays_out_daily,
-        "paid_out": {payout_id: [row["id"] for row in inside] for payout_id, inside in world.paid_out.items()},
-    }
+def row(world: World, object_id: str) -> str | None:
+    """Return all that is kept of an object, as text; None if there is none of this id any more."""
+    obj = world.peek(object_id)
+    if obj is None:
+        return None
+    kept: Object = {"object": obj}
+    if not world.is_listed(obj):
+        kept["removed"] = True
+    if marks := [name for name in _SETS if object_id in getattr(world, name)]:
+        kept["marks"] = marks
+    kept |= {name: getattr(world, name)[object_id] for name in _TABLES if object_id in getattr(world, name)}
+    if object_id in world.cards:
+        kept["card"] = _NAMES[world.cards[object_id]]
+    if object_id in world.secrets:
+        kept["secrets"] = world.secrets[object_id]
+    if object_id in world.paid_out:
+        kept["paid_out"] = [inside["id"] for inside in world.paid_out[object_id]]
+    if parts := world.parts.get(object_id):
+        kept["parts"] = {field: [part["id"] for part in listed] for field, listed in parts.items()}
+    return text(kept)
 
 
-def _restore(world: World, kept: dict[str, Any]) -> None:
-    removed = set(kept["removed"])
-    for obj in kept["objects"]:
-        world.add(obj)
-        if obj["id"] in removed:
-            world.remove(obj)
-    world.cards.update({method_id: TEST_METHODS[name] for method_id, name in kept["cards"].items()})
-    for object_id, field, ids in kept["parts"]:
-        world.parts[object_id, field] = [obj for each in ids if (obj := world.find(each)) is not None]
-    world.intent_data.update(kept["intent_data"])
-    world.account_links.update(kept["account_links"])
-    world.declining.update(kept["declining"])
-    world.split_by_capture.update(kept["split_by_capture"])
-    world.dispute_terms.update(kept["dispute_terms"])
-    world.mandates.update(kept["mandates"])
-    world.secrets.update({endpoint_id: tuple(secrets) for endpoint_id, secrets in kept["secrets"].items()})
-    world.configured.update(kept["configured"])
-    world.connect.update(kept["connect"])
-    for account_id, one in kept["connected"].items():
-        _restore(world.connect_account(account_id), one)
-    world.set_up.update(kept["set_up"])
-    world.used_up.update(kept["used_up"])
-    world.entered.update(kept["entered"])
-    world.settled.update(kept["settled"])
-    world.settles_in.update(kept["settles_in"])
-    world.processing_fee.update(kept["processing_fee"])
-    world.pays_out_daily = kept["pays_out_daily"]
-    for payout_id, ids in kept["paid_out"].items():
-        world.paid_out[payout_id] = Shelf(obj for each in ids if (obj := world.find(each)) is not None)
+def rest(world: World) -> str:
+    """Return what is kept of an account beside its objects, as text."""
+    return text({name: getattr(world, name) for name in _REST})
+
+
+def text(value: object) -> str:
+    """Return JSON-like data as it is kept."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def restore(world: World, *, rest: str, rows: Iterable[str]) -> None:
+    """Take up what `rest` and `row` returned, the rows oldest first."""
+    for name, value in json.loads(rest).items():
+        setattr(world, name, value)
+    all_kept = [json.loads(one) for one in rows]
+    for kept in all_kept:
+        world.add(kept["object"])
+        if "removed" in kept:
+            world.remove(kept["object"])
+    for kept in all_kept:
+        _restore_facts(world, kept)
     world.balance.recount(world.all("balance_transaction"))
 
 
-def _take_up(world: World) -> None:
-    """Put on the agenda again what was on it."""
+def _restore_facts(world: World, kept: dict[str, Any]) -> None:
+    object_id = kept["object"]["id"]
+    for name in kept.get("marks", ()):
+        getattr(world, name).add(object_id)
+    for name in _TABLES:
+        if name in kept:
+            getattr(world, name)[object_id] = kept[name]
+    if "card" in kept:
+        world.cards[object_id] = TEST_METHODS[kept["card"]]
+    if "secrets" in kept:
+        world.secrets[object_id] = tuple(kept["secrets"])
+    if "paid_out" in kept:
+        world.paid_out[object_id] = Shelf(_found(world, kept["paid_out"]))
+    for field, ids in kept.get("parts", {}).items():
+        world.parts.setdefault(object_id, {})[field] = _found(world, ids)
+
+
+def _found(world: World, ids: Iterable[str]) -> list[Object]:
+    return [obj for each in ids if (obj := world.find(each)) is not None]
+
+
+def take_up(world: World) -> None:
+    """Put on the agenda of a platform again what was on it."""
     for session in world.all("checkout.session"):
         if session["status"] == "open":
             checkout.arm(world, session)
@@ -186,3 +113,12 @@ def _take_up(world: World) -> None:
         payouts.take_up_schedule(each)
         for payout in each.all("payout"):
             payouts.take_up(each, payout)
+
+
+def redeliver(world: World, publish: Callable[[World, Object], int], *, since: float) -> None:
+    """Deliver again what some endpoint still waits for, unless it is older than `since`."""
+    for one in (world, *world.connected.values()):
+        for event in list(one.all("event")):
+            if event["pending_webhooks"] and event["created"] >= since:
+                event["pending_webhooks"] = publish(one, event)
+                one.touch(event["id"])

@@ -76,6 +76,7 @@ def drain(world: World, *, currency: str) -> Object:
     for row in world.all("balance_transaction"):
         if row["currency"] == currency:
             row["available_on"] = min(row["available_on"], world.clock.seconds())
+            world.touch(row["id"])
     world.balance.recount(world.all("balance_transaction"))
     return sweep(world, currency=currency)
 

@@ -198,6 +198,7 @@ def _fail(world: World, refund: Object, charge: Object) -> None:
     row = book(world, refund, kind="refund_failure", amount=refund["amount"])
     refund["failure_balance_transaction"] = row["id"]
     charging.count_refunded(charge, -refund["amount"])
+    world.touch(charge["id"])
     world.emit("refund.failed", refund)
     _changed(world, refund, previous={"status": "succeeded"})
 

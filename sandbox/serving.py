@@ -15,7 +15,7 @@ from sandbox import schema
 from sandbox.app import Api
 from sandbox.controls import Controls
 from sandbox.hosted import HostedPage
-from sandbox.keeping import Keeper
+from sandbox.keeper import Keeper
 from sandbox.onboarding import OnboardingPage
 from sandbox.page import Authentication
 from sandbox.settings import Settings
@@ -64,7 +64,7 @@ def _keeper(sandbox: Sandbox) -> Keeper | None:
         return None
     keeper = Keeper(sandbox, sandbox.settings.state_file)
     keeper.read()
-    sandbox.changed = keeper.note
+    sandbox.changed, sandbox.keep = keeper.note, keeper.write
     return keeper
 
 

@@ -43,7 +43,7 @@ def total(items: list[Object]) -> tuple[int, str]:
 def list_all(world: World, params: dict[str, Any], session_id: str) -> Object:
     """List a session's items in the order they were given."""
     world.get("checkout.session", session_id)
-    rows = world.parts.get((session_id, LINE_ITEMS), [])
+    rows = world.parts.get(session_id, {}).get(LINE_ITEMS, [])
     return page(reversed(rows), params, url=f"/v1/checkout/sessions/{session_id}/{LINE_ITEMS}")
 
 

@@ -92,7 +92,7 @@ def _to_pay(world: World, params: dict[str, Any], own: Object) -> Object:
     data = _intent_data(world, params, amount=amount)
     own["payment_method_types"] = intents.kinds(data | {"amount": amount, "currency": currency})
     session = world.add(_new(world, params, amount=amount, currency=currency) | own)
-    world.parts[session["id"], session_lines.LINE_ITEMS] = [world.add(item) for item in items]
+    world.parts[session["id"]] = {session_lines.LINE_ITEMS: [world.add(item) for item in items]}
     world.intent_data[session["id"]] = data
     return session
 

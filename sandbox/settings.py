@@ -27,7 +27,7 @@ class Settings:
     retry_backoff_s: float = _RETRY_BACKOFF_S
     delivery_attempts_max: int = _DELIVERY_ATTEMPTS_MAX
     state_file: Path | None = None  # keeps everything over a restart; none: gone with the process
-    check_answers: bool = False  # hold our own answers and events to the schema; a breach is a 500
+    check_answers: bool = False  # hold our answers and events to the schema (a breach is a 500), the file to the state
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> "Settings":

@@ -34,6 +34,7 @@ def settle_capture(world: World, charge: Object, *, amount: int, fee: int | None
     The charge names those of the last one (U).
     """
     world.settled.add(charge["id"])
+    world.touch(charge["id"])
     settled = exchange_rates.settled(world, amount, currency=charge["currency"])
     terms = world.processing_fee
     processing_fee = (settled.amount * terms["per_mille"] + 500) // 1000 + terms["fixed"]

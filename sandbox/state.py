@@ -65,11 +65,12 @@ class Sandbox:
         self.base_url = f"http://{host}:{port}"
         self.chance = random.Random(settings.seed)
         self.clock = Clock(source)
-        self.agenda = Agenda(self.clock)
+        self.agenda = Agenda(self.clock, ran=self.note_change)
         self.faults = Faults(self.chance)
-        self.delivery = Delivery(settings, self.chance)
+        self.delivery = self._delivery()
         self.metrics = Metrics()
         self.changed: Callable[[], None] = lambda: None  # told that something did
+        self.keep: Callable[[], None] = lambda: None  # has all that changed on the disk when it returns
         self.elements = Elements()
         self.latency_s = 0.0
         self._resumed = asyncio.Event()
@@ -78,6 +79,14 @@ class Sandbox:
         self.accounts: dict[str, Account] = {}
         self.revoked_keys: set[str] = set()
         self.default_endpoints = self._configured_endpoints()
+
+    def note_change(self) -> None:
+        """Have whoever keeps the state know that it changed."""
+        self.changed()
+
+    def have_kept(self) -> None:
+        """Have what changed kept, where somebody keeps it, before somebody else is told of it."""
+        self.keep()
 
     def account(self, secret_key: str) -> Account:
         """Return the account of a secret or restricted key.
@@ -136,7 +145,7 @@ class Sandbox:
 
     async def reset(self) -> None:
         """Forget every object, fault, key and figure, and go back to the settings; the clock stays where it is."""
-        before, self.delivery = self.delivery, Delivery(self.settings, self.chance)
+        before, self.delivery = self.delivery, self._delivery()
         self.agenda.clear()
         self.accounts.clear()
         self.revoked_keys.clear()
@@ -152,6 +161,9 @@ class Sandbox:
         """Give up what is under way, for good."""
         self.agenda.clear()
         await self.delivery.close()
+
+    def _delivery(self) -> Delivery:
+        return Delivery(self.settings, self.chance, keep=self.have_kept, changed=self.note_change)
 
     def _open(self, account_id: str) -> Account:
         world = World(

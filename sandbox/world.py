@@ -1,4 +1,4 @@
-"""One Stripe account as the sandbox keeps it: its objects, ids and events. In memory; keeping.py can keep it longer."""
+"""One Stripe account as the sandbox keeps it: its objects, ids and events. In memory; keeper.py can keep it longer."""
 
 import random
 import string
@@ -103,7 +103,7 @@ class World:
         self.settles_in: Object = {}  # the currencies it settles in, with rates; empty: each charge in its own
         self.paid_out: dict[str, Shelf] = {}  # automatic payout id → the balance transactions in it
         self.settled: set[str] = set()  # charges whose balance transaction exists
-        self.parts: dict[tuple[str, str], list[Object]] = {}  # (id, field) → a list shown only when it is expanded
+        self.parts: dict[str, dict[str, list[Object]]] = {}  # id → field → a list shown only when it is expanded
         self.account_links: dict[str, Object] = {}  # token of an onboarding link → what it leads to
         self.intent_data: dict[str, Object] = {}  # checkout session id → what its intent will be made of
         self.balance = Balance()  # the sum of its balance transactions
@@ -111,6 +111,7 @@ class World:
         self._objects: dict[str, Object] = {}
         self._by_type: dict[str, Shelf] = {}
         self._by_field: dict[tuple[str, str, str], dict[str, Object]] = {}
+        self._touched: dict[str, None] = {}  # ids of what may be another than was written, in the order of their making
         self._chance = chance
         self._publish = publish
 
@@ -123,6 +124,7 @@ class World:
 
     def add(self, obj: Object) -> Object:
         """Keep a new object and return it."""
+        self.touch(obj["id"])
         self._objects[obj["id"]] = obj
         self._by_type.setdefault(obj["object"], Shelf()).add(obj)
         for field in _INDEXED:
@@ -132,20 +134,42 @@ class World:
 
     def remove(self, obj: Object, *, entirely: bool = False) -> None:
         """Forget an object in lists; it can still be found by id, as a deleted one, unless it goes `entirely`."""
+        self.touch(obj["id"])
         if entirely:
             del self._objects[obj["id"]]
         self._by_type[obj["object"]].remove(obj["id"])
         for field in _INDEXED:
             self._by_field.get((obj["object"], field, obj.get(field) or ""), {}).pop(obj["id"], None)
 
-    def find(self, object_id: str) -> Object | None:
+    def touch(self, object_id: str) -> None:
+        """Note that an object may become another; whatever is handed out by its id or a field of it is noted anyway."""
+        self._touched[object_id] = None
+
+    @property
+    def touched(self) -> list[str]:
+        """The ids of what may be another than it was at `take_touched`."""
+        return list(self._touched)
+
+    def take_touched(self) -> None:
+        """What was touched was written."""
+        self._touched.clear()
+
+    def peek(self, object_id: str) -> Object | None:
+        """Return an object to somebody who only looks at it."""
         return self._objects.get(object_id)
+
+    def find(self, object_id: str) -> Object | None:
+        found = self._objects.get(object_id)
+        if found is not None:
+            self._touched[object_id] = None
+        return found
 
     def get(self, object_type: str, object_id: str, *, param: str = "id", status: int = 404) -> Object:
         """Return an object; raises `resource_missing`, with 400 where a parameter rather than the path names it."""
         found = self.all(object_type).get(object_id)
         if found is None:
             raise missing(object_type, object_id, param=param, status=status)
+        self._touched[object_id] = None
         return found
 
     def referred(self, object_type: str, object_id: str, *, param: str) -> Object:
@@ -169,10 +193,13 @@ class World:
 
     def by_field(self, object_type: str, *, field: str, value: str) -> list[Object]:
         """Return objects whose indexed field had this value when they were added, oldest first."""
-        return list(self._by_field.get((object_type, field, value), {}).values())
+        found = self._by_field.get((object_type, field, value), {})
+        self._touched.update(dict.fromkeys(found))
+        return list(found.values())
 
     def reindex(self, obj: Object, *, field: str, before: str | None) -> None:
         """Tell the index that an indexed field of an object changed."""
+        self.touch(obj["id"])
         if before is not None:
             self._by_field.get((obj["object"], field, before), {}).pop(obj["id"], None)
         if value := obj.get(field):
@@ -180,6 +207,8 @@ class World:
 
     def emit(self, event_type: str, obj: Object, *, previous: Object | None = None) -> None:
         """Record an event with a snapshot of `obj` as it is now, and queue its deliveries."""
+        if obj["id"] in self._objects:
+            self.touch(obj["id"])
         data: Object = {"object": snapshot(obj)}
         if previous is not None:
             data["previous_attributes"] = previous

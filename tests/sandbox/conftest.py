@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
 import stripe
@@ -55,10 +56,13 @@ def v1(connect: Connect) -> Api:
 
 
 @pytest.fixture
-async def fresh() -> AsyncIterator[tuple[Api, SandboxControl]]:
-    """A stand-in for one test alone, which may move its clock."""
+async def fresh(tmp_path: Path) -> AsyncIterator[tuple[Api, SandboxControl]]:
+    """A stand-in for one test alone, which may move its clock. At its end the state file has all that there is."""
+    settings = Settings(
+        port=0, seed=7, retry_backoff_s=RETRY_S, check_answers=True, state_file=tmp_path / "stand-in.db"
+    )
     async with (
-        running(Settings(port=0, seed=7, retry_backoff_s=RETRY_S, check_answers=True)) as sandbox,
+        running(settings) as sandbox,
         SandboxControl(sandbox.base_url) as control,
         connected(sandbox) as connect,
     ):

@@ -30,6 +30,8 @@ class Receiver:
         self.answers: deque[int] = deque()
         self.deliveries: list[tuple[bytes, str]] = []
         """Body and Stripe-Signature of each delivery, in the order they came."""
+        self.then: Callable[[], None] = lambda: None
+        """Called when a delivery has come, before it is answered."""
 
     def events(self, secret: str) -> list[stripe.Event]:
         """Return the delivered events, as the official client reads them."""
@@ -46,6 +48,7 @@ class Receiver:
                 headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
                 body = await reader.readexactly(int(headers["content-length"]))
                 self.deliveries.append((body, headers["stripe-signature"]))
+                self.then()
                 status = self.answers.popleft() if self.answers else 200
                 writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n".encode())
         except (asyncio.IncompleteReadError, asyncio.CancelledError):
