@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # What was compiled is kept, whatever the machine's own setting: pytest's rewriting of all tests takes ten seconds a process.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo up test test-faults test-web gallery test-pythons soak check deploy-check format pictures protos bench wheel image up-images clean lock baseline
+.PHONY: demo up test test-faults test-web gallery test-pythons soak check deploy-check format pictures protos docs bench wheel image up-images clean lock baseline
 .DELETE_ON_ERROR:
 
 demo: $(STATE)/local.stamp $(STATE)/stubs.stamp $(BIN)/batzen
@@ -70,6 +70,10 @@ pictures: $(STATE)/dev.stamp $(STATE)/stubs.stamp
 	$(BIN)/python -m pytest -q -m soak tests/suite/test_dashboards.py
 
 protos: $(STATE)/stubs.stamp $(BIN)/batzen
+
+# All that is looked up, as pages to open: .batzen/docs/index.html.
+docs: $(STATE)/dev.stamp $(STATE)/stubs.stamp
+	@$(BIN)/python -m tests.reference $(STATE)/docs
 
 bench: $(STATE)/bench.stamp $(STATE)/stubs.stamp
 	$(BIN)/python -m bench

@@ -1,6 +1,6 @@
 """Keeps the documents in step with the code: tables that code prints, catalogues that contracts hold.
 
-python -m tests.docs --check    fails if a document says something else than the code
+python -m tests.docs --check    fails if a document says something else than the code, or the site of them has a fault
 python -m tests.docs --write    writes what the code says into the documents
 """
 
@@ -31,6 +31,7 @@ from tests.orchestrator import printed as refunds
 from tests.orchestrator import printed_notifications as notifications
 from tests.orchestrator import printed_webhooks as webhooks
 from tests.pricing import printed as pricing
+from tests.reference.build import faults
 from tests.web.openapi import openapi
 
 ROOT: Final = Path(__file__).parents[1]
@@ -131,6 +132,8 @@ def main(arguments: list[str]) -> None:
                 path.write_text(text)
     if behind and arguments == ["--check"]:
         raise SystemExit(f"{', '.join(behind)}: not what the code says; run `make format`")
+    if arguments == ["--check"] and (wrong := faults()):
+        raise SystemExit("\n".join(wrong))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-import grpc
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.descriptor_pb2 import (
@@ -25,29 +23,23 @@ from google.protobuf.descriptor_pb2 import (
 )
 from grpc_tools import protoc
 
+from tests.reference.refusals import Refusal, split_errors
+
 PROTOS: Final = Path(__file__).parents[2] / "protos"
 
 # Numbers of fields in descriptor.proto, of which the paths of comments are made.
-_SYNTAX, _SERVICE, _MESSAGE, _ENUM, _METHOD, _FIELD, _VALUE, _NESTED, _NESTED_ENUM, _ONEOF = 12, 6, 4, 5, 2, 2, 2, 3, 4, 8
-
-_ERRORS: Final = re.compile(r"^Errors\b(?P<how>[^\n]*(?:\n(?!- |\n)[^\n]+)*)\n?(?P<list>(?:- .*\n?(?:  .*\n?)*)*)", re.MULTILINE)
-_CODES: Final = rf"(?:`(?:{'|'.join(code.name for code in grpc.StatusCode)})`(?:, )?)+"
-_GROUP: Final = re.compile(rf"(?P<codes>{_CODES}) / (?P<reasons>.*?)(?:, (?={_CODES} / )|$)")
-"""A status, or several, with its reasons; a line of errors may have several of these."""
-_LINE: Final = re.compile(r"- (?P<head>(?:`[^`]*`|[^`:.])+?)(?:[:.](?:\s+(?P<text>.*))?)?", re.DOTALL)
-_NAMES: Final = re.compile(r"`([A-Z_]+)`")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refusal:
-    """A line of an RPC's errors, or a part of one that names several."""
-
-    codes: Sequence[str]
-    reasons: Sequence[str]
-    """Empty where they are told in words."""
-    whose: str
-    """Which reasons, where they are told in words."""
-    text: str
+_SYNTAX, _SERVICE, _MESSAGE, _ENUM, _METHOD, _FIELD, _VALUE, _NESTED, _NESTED_ENUM, _ONEOF = (
+    12,
+    6,
+    4,
+    5,
+    2,
+    2,
+    2,
+    3,
+    4,
+    8,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +129,11 @@ class File:
     messages: Sequence[Message]
     enums: Sequence[Enum]
 
+    @property
+    def types(self) -> Sequence[Message | Enum]:
+        """All types that it declares."""
+        return [*self.messages, *self.enums]
+
 
 @dataclass(frozen=True)
 class Contracts:
@@ -166,7 +163,13 @@ def compiled(protos: Path) -> FileDescriptorSet:
     with tempfile.NamedTemporaryFile(suffix=".binpb") as target:
         files = [path.relative_to(protos).as_posix() for path in sorted(protos.glob("batzen/**/*.proto"))]
         standard = str(resources.files("grpc_tools") / "_proto")
-        wanted = ["protoc", f"-I{protos}", f"-I{standard}", f"--descriptor_set_out={target.name}", "--include_source_info"]
+        wanted = [
+            "protoc",
+            f"-I{protos}",
+            f"-I{standard}",
+            f"--descriptor_set_out={target.name}",
+            "--include_source_info",
+        ]
         if protoc.main([*wanted, *files]) != 0:
             raise SystemExit("the contracts cannot be compiled")
         return FileDescriptorSet.FromString(Path(target.name).read_bytes())
@@ -227,30 +230,6 @@ def _service(package: str, one: ServiceDescriptorProto, comments: _Comments, pla
             )
         )
     return Service(full_name=full_name, comment=comments.of(_SERVICE, place), rpcs=rpcs)
-
-
-def split_errors(comment: str) -> tuple[str, str | None, Sequence[Refusal]]:
-    """Return the comment of an RPC without its errors, what is said of them (None without any), and them."""
-    found = _ERRORS.search(comment)
-    if found is None:
-        return comment, None, []
-    rest = (comment[: found.start()] + comment[found.end() :]).strip()
-    lines = re.split(r"\n(?=- )", found["list"].strip()) if found["list"].strip() else []
-    how = " ".join(found["how"].split()).strip(":;,. ")
-    return rest, how, [refusal for line in lines for refusal in _refusals(line)]
-
-
-def _refusals(line: str) -> Iterator[Refusal]:
-    found = _LINE.fullmatch(line)
-    groups = list(_GROUP.finditer(" ".join(found["head"].split()))) if found else []
-    if found is None or not groups:
-        raise SystemExit(f"a line of errors that is none: {line!r}")
-    for group in groups:
-        names = _NAMES.findall(group["reasons"])
-        text = " ".join((found["text"] or "").split())
-        yield Refusal(
-            codes=_NAMES.findall(group["codes"]), reasons=names, whose="" if names else group["reasons"], text=text
-        )
 
 
 def _messages(
