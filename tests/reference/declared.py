@@ -15,7 +15,6 @@ from batzen.cli.app import app
 from deploy.observability import slos
 from deploy.observability.__main__ import GROUPS
 from deploy.observability.rule import Alert
-from local.commands import register
 from services.runtime.process.program import SERVE
 from services.runtime.process.settings import FILE, Declaration
 from tests.metrics import CATALOGUE
@@ -120,10 +119,10 @@ class Command:
 
 
 def commands() -> Sequence[Command]:
-    """Return every command of `batzen`, with those that join it in a checkout."""
-    if not any(command.name == "up" for command in app.registered_commands):
-        register(app)
-    return list(_commands(typer.main.get_command(app), None))
+    """Return every command of `batzen`, with those that are there in a checkout alone."""
+    root: Any = typer.main.get_command(app)
+    root.load(list(root.commands))
+    return list(_commands(root, None))
 
 
 def _commands(command: Any, above: Any) -> Iterator[Command]:
