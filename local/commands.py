@@ -22,10 +22,13 @@ batzen up
 
 batzen up --port orchestrator=7101 --port sandbox=7201
 
+batzen up --forget
+
 Ports: {", ".join(f"{name} {port}" for name, port in FIXED.items())}; each can also be set by BATZEN_<NAME>_PORT.
 
 BATZEN_DATABASE_URL names a PostgreSQL server to use instead of the embedded one. STRIPE_API_KEY=sk_test_… uses Stripe's
-test mode instead of the stand-in. Each run with the stand-in begins anew."""
+test mode instead of the stand-in. What was paid at the stand-in is there again in the next run; --forget (or
+BATZEN_FORGET=1) begins without it."""
 DEMO_EPILOG: Final = """Examples:
 
 batzen demo
@@ -53,6 +56,15 @@ def up(
             help="When an unpaid payment expires. Default: 24 hours.",
         ),
     ] = None,
+    forget: Annotated[
+        bool,
+        typer.Option(
+            "--forget",
+            envvar="BATZEN_FORGET",
+            show_default=False,
+            help="Begin without the payments of the runs before.",
+        ),
+    ] = False,
 ) -> None:
     """Start the whole suite on this machine and keep it up until Ctrl-C."""
     chosen = dict(_chosen_port(text) for text in port or [])
@@ -60,7 +72,9 @@ def up(
     def stay() -> Coroutine[Any, Any, int]:
         from local.up import stay_up  # noqa: PLC0415 what a mistyped option is told of, nothing else has to start for
 
-        return stay_up(STATE, environ=os.environ, chosen_ports=chosen, abandoned_after_s=abandoned_after_s)
+        return stay_up(
+            STATE, environ=os.environ, chosen_ports=chosen, abandoned_after_s=abandoned_after_s, forget=forget
+        )
 
     _run(stay, is_endless=True)
 

@@ -12,11 +12,13 @@ from typing import Final
 
 from batzen.client import Addresses
 from local.files import write_private
-from local.issuer import TOKEN_LIFE, Issuer
+from local.issuer import SERVICE_TOKEN_LIFE, Issuer
 
 SUBJECTS: Final = {"operator": "operator_1", "service": "shop", "payer": "payer_1", "seller": "seller_1"}
 """Whose token of each role is made."""
-RENEW_S: Final = TOKEN_LIFE.total_seconds() / 4
+EXPORTED_LIFE: Final = SERVICE_TOKEN_LIFE
+"""A working day: whoever exported a token to a shell is not stopped in the middle of it. It outlives a restart."""
+RENEW_S: Final = EXPORTED_LIFE.total_seconds() / 4
 
 
 @asynccontextmanager
@@ -29,7 +31,9 @@ async def written(
     def write() -> None:
         document = {
             "addresses": asdict(addresses),
-            "tokens": {role: issuer.mint(subject, roles={role}) for role, subject in SUBJECTS.items()},
+            "tokens": {
+                role: issuer.mint(subject, roles={role}, life=EXPORTED_LIFE) for role, subject in SUBJECTS.items()
+            },
             "logs": str(logs),
             "seller_id": SUBJECTS["seller"] if has_seller else None,
         }

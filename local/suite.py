@@ -183,15 +183,17 @@ async def running_suite(
     stripe: Stripe | None = None,
     fresh: bool = True,
     extra: Mapping[str, Mapping[str, str]] | None = None,
+    begin: Callable[[], None] = lambda: None,
     report: Report = lambda _name, _done: None,
     spawn: Spawn = own_interpreter,
 ) -> AsyncIterator[Suite]:
     """Run the suite while inside; everything it keeps is in `directory`.
 
     Its databases are `<prefix><service>` on the embedded server of `directory`, on the one at `server_url`, or on a
-    given `storage`; `fresh` empties them first, which the stand-in needs, whose runs begin anew. `fronts` are started
-    beside the services. `extra` adds settings to the environment of a process, by its name; `spawn` starts each
-    process. Raises `PostgresError`, `ProcessFailed` or `SuiteBusy`.
+    given `storage`; `fresh` empties them first, which a stand-in that knows nothing needs. `fronts` are started beside
+    the services. `extra` adds settings to the environment of a process, by its name; `begin` is called once the
+    directory is ours, and before anything starts; `spawn` starts each process. Raises `PostgresError`, `ProcessFailed`
+    or `SuiteBusy`.
     """
     directory = directory.absolute()  # noqa: ASYNC240 touches no disk
     stripe = stripe or Stripe.stand_in()
@@ -200,6 +202,7 @@ async def running_suite(
     children: dict[str, Child] = {}
     async with AsyncExitStack() as stack:
         stack.enter_context(alone(directory))
+        begin()
         begin_logs(directory / "logs", names=(SANDBOX, *SERVICES, *fronts))
         issuer = Issuer(directory / "issuer", now=lambda: datetime.now(UTC))
         tokens = directory / "tokens"

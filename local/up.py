@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -14,13 +15,14 @@ from sqlalchemy.engine import make_url
 
 from local.booking_check import CLOSED, booking_check
 from local.command_lines import command_line, short
-from local.connection_file import SUBJECTS, written
+from local.connection_file import EXPORTED_LIFE, SUBJECTS, written
 from local.environments import FRONTS, SERVICES, Stripe
 from local.mail_sink import MAIL_FROM, MailSink, mail_sink
 from local.ports import HOST, fixed_ports
 from local.processes import ProcessFailed
 from local.progress import Progress
 from local.shop_page import ShopPage, shop_page
+from local.stand_in import StandIn, stand_in_of
 from local.start import add_seller
 from local.stripe_key import tried
 from local.suite import SANDBOX, Suite, running_suite
@@ -33,16 +35,28 @@ TRY: Final = (
     "list",
     "ledger balances",
 )
+DELIVERY_ATTEMPTS_MAX: Final = 30
+"""Of the stand-in, of each event: a quarter of an hour, in which a gateway that is restarted is back."""
 RESTARTS_MAX: Final = 5
 """In one run, for each process: enough for somebody who tries what a crash does, and an end for one that cannot run."""
 
 
 async def stay_up(
-    directory: Path, *, environ: Mapping[str, str], chosen_ports: Mapping[str, int], abandoned_after_s: int | None
+    directory: Path,
+    *,
+    environ: Mapping[str, str],
+    chosen_ports: Mapping[str, int],
+    abandoned_after_s: int | None,
+    forget: bool = False,
 ) -> int:
-    """Run the suite until it is interrupted. Raises what keeps it from running."""
+    """Run the suite until it is interrupted; `forget` begins without what was paid at the stand-in.
+
+    Raises what keeps it from running.
+    """
     console = Console(highlight=False)
     stripe = Stripe.from_environ(environ)
+    server_url = environ.get("BATZEN_DATABASE_URL", "").strip() or None
+    stand_in = stand_in_of(directory, server_url=server_url, forget=forget) if stripe.is_stand_in else None
     await tried(stripe)
     with Progress(console, title="Starting Batzen") as progress:
         async with (
@@ -53,11 +67,12 @@ async def stay_up(
                 directory,
                 ports=fixed_ports(environ, chosen_ports),
                 fronts=FRONTS,
-                server_url=environ.get("BATZEN_DATABASE_URL", "").strip() or None,
-                # Each run begins anew; what was paid at the stand-in is never mixed with what was paid at Stripe.
-                prefix="batzen_sandbox_" if stripe.is_stand_in else "batzen_",
-                stripe=stripe,
-                fresh=stripe.is_stand_in,
+                server_url=server_url,
+                # What was paid at the stand-in is never mixed with what was paid at Stripe.
+                prefix="batzen_sandbox_" if stand_in else "batzen_",
+                stripe=stand_in.stripe if stand_in else stripe,
+                fresh=stand_in is not None and not stand_in.is_kept,
+                begin=stand_in.begin if stand_in else _nothing,
                 extra=_of_shop(
                     passed_on(
                         environ,
@@ -67,11 +82,12 @@ async def stay_up(
                     ),
                     shop.tenants_file(directory),
                 )
-                | _kept(directory),
+                | _kept(stand_in),
                 report=progress.report,
             ) as suite,
         ):
-            if stripe.is_stand_in:
+            if stand_in:
+                stand_in.confirm()
                 async with suite.client("service", sub=SUBJECTS["service"]) as batzen:
                     await add_seller(batzen, SUBJECTS["seller"])
                 shop.suite = suite
@@ -84,7 +100,18 @@ async def stay_up(
             ) as file:
                 ready_s = progress.elapsed_s
                 progress.close()
-                _tell(console, suite, platform=platform, mails=mails, shop=shop, file=file, ready_s=ready_s)
+                if stand_in and stand_in.why_anew:
+                    console.print(f"The stand-in begins anew, {stand_in.why_anew}.", style="yellow", soft_wrap=True)
+                _tell(
+                    console,
+                    suite,
+                    stand_in=stand_in,
+                    platform=platform,
+                    mails=mails,
+                    shop=shop,
+                    file=file,
+                    ready_s=ready_s,
+                )
                 try:
                     await _keep_up(suite, console)
                 finally:
@@ -116,11 +143,15 @@ def _of_shop(extra: dict[str, dict[str, str]], tenants: Path) -> dict[str, dict[
     return extra
 
 
-def _kept(directory: Path) -> dict[str, dict[str, str]]:
-    """Let the stand-in keep its state over a crash of its own, as Stripe would; a new run begins without."""
-    file = directory / "sandbox.json"
-    file.unlink(missing_ok=True)
-    return {SANDBOX: {"BATZEN_SANDBOX_STATE": str(file)}}
+def _kept(stand_in: StandIn | None) -> dict[str, dict[str, str]]:
+    """Let the stand-in keep its state, and post its events until somebody takes them, as Stripe does."""
+    if stand_in is None:
+        return {}
+    patient = {"BATZEN_SANDBOX_DELIVERY_ATTEMPTS": str(DELIVERY_ATTEMPTS_MAX)}
+    return {SANDBOX: {"BATZEN_SANDBOX_STATE": str(stand_in.state_file), **patient}}
+
+
+def _nothing() -> None: ...
 
 
 async def _keep_up(suite: Suite, console: Console) -> None:
@@ -148,7 +179,15 @@ def _ports(suite: Suite, service: str) -> str:
 
 
 def _tell(
-    console: Console, suite: Suite, *, platform: str, mails: MailSink, shop: ShopPage, file: Path, ready_s: float
+    console: Console,
+    suite: Suite,
+    *,
+    stand_in: StandIn | None,
+    platform: str,
+    mails: MailSink,
+    shop: ShopPage,
+    file: Path,
+    ready_s: float,
 ) -> None:
     console.print(
         Text.assemble(
@@ -166,8 +205,9 @@ def _tell(
     table.add_row("  checkout", suite.front_url("bff"), "for payers, and REST for the platform")
     table.add_row("  console", suite.front_url("console"), "for operators; its log-in asks who you are, and no more")
     table.add_row("  webhooks", suite.webhook_url, "where Stripe posts its events")
-    if suite.stripe.is_stand_in:
-        table.add_row("  stand-in", suite.sandbox_url, "for Stripe, unless STRIPE_API_KEY=sk_test_…")
+    if stand_in:
+        known = ", and knows what was paid before" if stand_in.is_kept else ""
+        table.add_row("  stand-in", suite.sandbox_url, f"for Stripe, unless STRIPE_API_KEY=sk_test_…{known}")
     else:
         table.add_row("  Stripe", "https://api.stripe.com", "test mode; see BATZEN_STRIPE_WEBHOOK_SECRETS")
     table.add_row("  platform", platform, f"stands for yours: a booking that begins with {CLOSED} cannot be paid for")
@@ -181,6 +221,7 @@ def _tell(
     console.print("\nTry, in another terminal:", style="bold")
     for arguments in TRY:
         console.print(f"  {command} {arguments}", soft_wrap=True)
-    console.print("For a program of yours:", style="bold")
+    hours = EXPORTED_LIFE // timedelta(hours=1)
+    console.print(f"For a program of yours, a token that is good for {hours} hours:", style="bold")
     console.print(f"  export BATZEN_TOKEN=$({command} --as service token)", soft_wrap=True)
     console.print("\nCtrl-C stops everything.", style="dim")

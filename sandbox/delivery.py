@@ -22,6 +22,7 @@ from sandbox.world import Object, World
 
 _AT_ONCE_MAX = 16  # deliveries in flight; keeps a slow receiver from being buried
 _TIMEOUT_S = 10.0
+_PAUSE_MAX_S = 30.0  # between two attempts; Stripe's grow to hours, and nobody here waits for that
 _LOG_MAX = 10_000  # attempts remembered for the control routes
 _REORDER_WINDOW = 4  # events shuffled together
 _REORDER_WAIT_S = 0.05  # after which an incomplete window is sent anyway
@@ -171,7 +172,7 @@ class Delivery:
                 self.changed()
                 return
             if attempt < self.settings.delivery_attempts_max:
-                await asyncio.sleep(self.settings.retry_backoff_s * 2 ** (attempt - 1))
+                await asyncio.sleep(min(_PAUSE_MAX_S, self.settings.retry_backoff_s * 2 ** (attempt - 1)))
 
     async def _send(self, parcel: Parcel) -> int | str:
         """Send once; returns the HTTP status, or what went wrong with the connection."""

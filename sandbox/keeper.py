@@ -17,7 +17,7 @@ from sandbox import hooks, keeping
 from sandbox.state import Account, Sandbox
 from sandbox.world import World
 
-_FORMAT = 5
+FORMAT = 5  # of the file; it takes up no other
 _SOON_S = 0.05  # until a change that nobody waits for is written: the end of a delivery, a settlement
 _REDELIVERED_S = 3 * 86_400  # Stripe tries for three days
 _MAGIC = b"SQLite format 3\0"  # how each of its files begins
@@ -139,7 +139,7 @@ class Keeper:
         about = dict(self._database.execute("SELECT name, value FROM about"))
         if not about:
             return
-        if (about["format"], about["api_version"]) != (str(_FORMAT), sandbox.schema.api_version):
+        if (about["format"], about["api_version"]) != (str(FORMAT), sandbox.schema.api_version):
             raise ValueError("another version's")
         sandbox.clock.advance(float(about["ahead_s"]))
         sandbox.revoked_keys.update(json.loads(about["revoked_keys"]))
@@ -176,7 +176,7 @@ class Keeper:
 
     def _about(self) -> Iterator[tuple[str, str]]:
         sandbox = self._sandbox
-        yield "format", str(_FORMAT)
+        yield "format", str(FORMAT)
         yield "api_version", sandbox.schema.api_version
         yield "ahead_s", str(sandbox.clock.ahead_s)
         yield "revoked_keys", keeping.text(sorted(sandbox.revoked_keys))

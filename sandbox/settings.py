@@ -51,6 +51,11 @@ class Settings:
             else None,
             settle_delay_s=_number(environ, "BATZEN_SANDBOX_SETTLE_MS", environ.get("BATZEN_SANDBOX_SETTLE_MS", "50"))
             / 1000,
+            delivery_attempts_max=_number(
+                environ,
+                "BATZEN_SANDBOX_DELIVERY_ATTEMPTS",
+                environ.get("BATZEN_SANDBOX_DELIVERY_ATTEMPTS", str(_DELIVERY_ATTEMPTS_MAX)),
+            ),
             state_file=Path(state) if (state := environ.get("BATZEN_SANDBOX_STATE")) else None,
             check_answers=environ.get("BATZEN_SANDBOX_CHECK_ANSWERS", "0") == "1",
         )

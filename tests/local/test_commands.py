@@ -120,11 +120,12 @@ async def test_what_keeps_it_from_starting_is_said_without_a_traceback(
 class Up:
     """A suite that stays up, and the command line beside it."""
 
-    def __init__(self, process: Process, directory: Path, forks: ForkServer, *, sandbox_url: str) -> None:
+    def __init__(self, process: Process, directory: Path, forks: ForkServer, *, ports: dict[str, str]) -> None:
         self.process = process
+        self.ports = ports
         self._forks = forks
         self.directory = directory
-        self.sandbox_url = sandbox_url
+        self.sandbox_url = f"http://127.0.0.1:{ports[variable('sandbox')]}"
 
     async def batzen(self, *arguments: str) -> tuple[int | None, Any]:
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("BATZEN_", "STRIPE_"))}
@@ -161,12 +162,12 @@ async def up(directory: Path) -> AsyncIterator[Up]:
     ports = {variable(name): str(port) for name, port in free_ports().items()}
     process = await _start(directory, "up", **ports)
     async with ForkServer("tests.local.typed", COLUMNS="100") as forks:
-        running = Up(process, directory, forks, sandbox_url=f"http://127.0.0.1:{ports[variable('sandbox')]}")
+        running = Up(process, directory, forks, ports=ports)
         await running.read_until("Ctrl-C")
         yield running
-    if process.returncode is None:
-        process.kill()
-    await _end_of(process)
+    if running.process.returncode is None:
+        running.process.kill()
+    await _end_of(running.process)
 
 
 async def test_a_card_is_charged_refunded_and_listed(up: Up) -> None:
@@ -519,10 +520,27 @@ async def test_a_process_that_ends_is_started_again(up: Up) -> None:
     assert (await up.batzen("list", "--json"))[0] == 0
 
 
-async def test_ctrl_c_leaves_nothing(up: Up) -> None:
+async def test_ctrl_c_leaves_nothing_and_the_next_run_goes_on(up: Up) -> None:
+    paid, held = await _paid_and_held(up)
     up.process.send_signal(signal.SIGINT)
     code, _, errors = await _end_of(up.process)
 
     assert (code, errors) == (0, "")
     assert not (up.directory / "connection.json").exists()
     assert _processes_of(up.directory) == {}
+
+    up.process = await _start(up.directory, "up", **up.ports)
+    said = await up.read_until("Ctrl-C")
+    assert "knows what was paid before" in " ".join(said.split())
+    done = await up.typed(
+        ("capture", held, "--json"), ("refund", paid, "--json"), ("pay", "--amount", "3 CHF", "--json")
+    )
+    assert [code for code, _ in done] == [0, 0, 0], done
+    assert json.loads(done[0][1])["state"] == "PAYMENT_STATE_SUCCEEDED"
+
+
+async def _paid_and_held(up: Up) -> list[str]:
+    done = await up.typed(
+        ("pay", "--amount", "21 CHF", "--json"), ("pay", "--amount", "22 CHF", "--timing", "hold", "--json")
+    )
+    return [json.loads(output)["payment_id"] for _, output in done]
