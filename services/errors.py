@@ -20,6 +20,7 @@ caller as an opaque INTERNAL. Each service keeps its own classes with its rules,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import ClassVar
 
@@ -33,14 +34,31 @@ class ServiceError(Exception):
     """UPPER_SNAKE_CASE, stable for ever, one of the package's `ErrorReason` values without its prefix."""
     retry_after: timedelta | None = None
     """How long a caller should wait before it tries again; travels as `RetryInfo`."""
+    limit: ClassVar[str] = ""
+    """What the field has to be, said by every error of the class; names of metadata stand in braces."""
+    is_of_field: ClassVar[bool] = False
+    """What the field has to be (`limit`, or `detail`) is all there is to say: it stands in the docstring's place."""
     was_retried: ClassVar[bool] = False
     """Whether we tried again ourselves before we gave up: then our caller's channel does not do the same once more."""
 
     def __init__(self, *, field: str | None = None, detail: str | None = None, **metadata: object) -> None:
         """Name the `field` at fault by its path in the request (`lines[2].quantity`), and what is wrong with it."""
-        super().__init__(f"{self.__doc__} {detail}" if detail else self.__doc__)
+        said = detail or self._limit(metadata)
+        super().__init__(said if said and self.is_of_field else f"{self.__doc__} {said}".rstrip())
         self.field = field
+        self.detail = detail
         self.metadata = {key: str(value) for key, value in metadata.items()}
+
+    def _limit(self, metadata: Mapping[str, object]) -> str:
+        try:
+            return self.limit.format_map(metadata)
+        except KeyError:  # whoever refused, a peer of an earlier release too, did not say how much it is
+            return ""
+
+    @property
+    def message(self) -> str:
+        """What a caller reads: the sentence, behind the path of the field that it is about."""
+        return f"`{self.field}`: {self}" if self.field else str(self)
 
 
 class InvalidRequest(ServiceError):
@@ -119,12 +137,19 @@ class FieldInvalid(InvalidRequest):
     """A field of the request has a value it may not have."""
 
     reason = "FIELD_INVALID"
+    is_of_field = True
+
+    def __init__(self, *, field: str, detail: str, **metadata: object) -> None:
+        """`detail` says what the field has to be, with its limit: `must be at most 100`."""
+        super().__init__(field=field, detail=detail, **metadata)
 
 
 class FieldMissing(InvalidRequest):
     """A field the request must carry is missing."""
 
     reason = "FIELD_MISSING"
+    limit = "must be given"
+    is_of_field = True
 
 
 class CardNumberRefused(InvalidRequest):
@@ -156,6 +181,7 @@ class DeadlineTooLong(InvalidRequest):
     """The call's deadline is further away than the server allows."""
 
     reason = "DEADLINE_TOO_LONG"
+    limit = "It may be {max_s} s away."
 
 
 class RequestIdReused(AlreadyExists):
@@ -165,7 +191,7 @@ class RequestIdReused(AlreadyExists):
 
 
 class RequestInProgress(Aborted):
-    """The first call with this request_id still runs; send the same call again."""
+    """What is asked for is under way, begun by this call or by another; send the same call again."""
 
     reason = "REQUEST_IN_PROGRESS"
     retry_after = timedelta(milliseconds=200)
@@ -175,6 +201,7 @@ class TooManyStreams(ResourceExhausted):
     """This caller has as many open streams as it may have; close one first."""
 
     reason = "TOO_MANY_STREAMS"
+    limit = "There may be {max}."
     retry_after = timedelta(seconds=1)
 
 

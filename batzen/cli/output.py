@@ -146,8 +146,9 @@ def tell(error: BatzenError, *, as_json: bool, given: Mapping[str, Any] | None =
     unreached = isinstance(error, Unavailable) and not error.reason
     lines = [f"Nothing answers there: {error.message}" if unreached else error.message]
     for violation in error.violations:
-        said = "" if violation.description == error.message else f": {violation.description}"
-        lines.append(f"Field {violation.field}{said}")
+        line = f"`{violation.field}`: {violation.description}"
+        if line != error.message:
+            lines.append(line)
     lines += [f"{key}: {value}" for key, value in error.metadata.items() if value]
     if advice := ADVICE.get(error.reason) or ADVICE_BY_CODE.get(error.code.name):
         lines.append(_named(advice.format(batzen=program()), {**(given or {}), **error.metadata}))

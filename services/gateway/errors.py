@@ -42,6 +42,7 @@ class CaptureExceedsCapturable(FailedPrecondition):
     """More than what is capturable."""
 
     reason = "CAPTURE_EXCEEDS_CAPTURABLE"
+    limit = "It must be at most {capturable_minor} minor units."
 
 
 class CaptureNotRepeatable(FailedPrecondition):
@@ -84,12 +85,14 @@ class RefundableChanged(FailedPrecondition):
     """The refundable balance is not what you saw; read it again, then decide."""
 
     reason = "REFUNDABLE_CHANGED"
+    limit = "It is {refundable_minor} minor units."
 
 
 class RefundExceedsRefundable(FailedPrecondition):
     """More than what is refundable."""
 
     reason = "REFUND_EXCEEDS_REFUNDABLE"
+    limit = "It must be at most {refundable_minor} minor units."
 
 
 class ChargeDisputed(FailedPrecondition):
@@ -102,6 +105,7 @@ class LineExceedsRefundable(FailedPrecondition):
     """More than what is left of a line."""
 
     reason = "LINE_EXCEEDS_REFUNDABLE"
+    limit = "It must be at most {refundable_minor} minor units."
 
 
 class ReceivableNotFound(NotFound):
@@ -114,6 +118,7 @@ class ReceivableChanged(FailedPrecondition):
     """The seller does not owe what you saw; read it again, then decide."""
 
     reason = "RECEIVABLE_CHANGED"
+    limit = "It is {amount_minor} minor units."
 
 
 class TransferNotFound(NotFound):
@@ -126,12 +131,14 @@ class TransferExceedsPart(FailedPrecondition):
     """More than the seller is still to have of the payment."""
 
     reason = "TRANSFER_EXCEEDS_PART"
+    limit = "It must be at most {due_minor} minor units."
 
 
 class ReversalExceedsTransfer(FailedPrecondition):
     """More than what is left of what it goes back on."""
 
     reason = "REVERSAL_EXCEEDS_TRANSFER"
+    limit = "It must be at most {left_minor} minor units."
 
 
 class DisputeNotFound(NotFound):
@@ -186,6 +193,7 @@ class MethodLimitReached(FailedPrecondition):
     """The payer keeps as many methods as may be kept; remove one first."""
 
     reason = "METHOD_LIMIT_REACHED"
+    limit = "There may be {max}."
 
 
 class PayerHasOpenPayments(FailedPrecondition):

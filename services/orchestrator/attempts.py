@@ -198,7 +198,7 @@ class Attempts:
                 code = refusal.reason.lower()
                 work.enqueue(transitions.refused(plan.latest_snapshot, code), f"step:refused:{plan.attempt + 1}")
                 work.end()
-            raise PaymentState(state=plan.latest_snapshot.collection) from refusal
+            raise PaymentState(state=plan.latest_snapshot.state) from refusal
         plan.cancel_outcome = None
         work.apply(made.observation)
         work.client_secret, work.checkout_url = made.client_secret, made.checkout_url
@@ -213,4 +213,4 @@ def _refuse_unless_payers_turn(work: UnitOfWork) -> None:
     if latest.reason == OUTCOME_UNKNOWN:
         raise AttemptOpen
     if latest.collection not in EXPIRABLE:
-        raise PaymentState(state=latest.collection)
+        raise PaymentState(state=latest.state)

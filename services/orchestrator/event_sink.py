@@ -45,7 +45,7 @@ class SinkServicer(GatewayEventSinkServiceServicer):
             raise FieldMissing(field="observation.mirror_version")
         if observation.intent_state not in INTENT_STATES:
             # Kept, it would stop everything else on the payment; refused, the gateway keeps it for an operator.
-            raise FieldInvalid(field="observation.intent_state", detail="This version does not know it.")
+            raise FieldInvalid(field="observation.intent_state", detail="must be a value that this version knows")
         call_context.about(observation.payment_id)
         found = await self._store.observe(
             call_context.current_tenant(),

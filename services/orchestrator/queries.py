@@ -77,7 +77,7 @@ class Queries:
         if not request.stripe_id:
             return request.payment_id
         if request.payment_id:
-            raise FieldInvalid(field="stripe_id", detail="It stands instead of payment_id.")
+            raise FieldInvalid(field="stripe_id", detail="must not be set beside `payment_id`: it stands instead of it")
         check_named(request.stripe_id, field="stripe_id")
         payment_id = await self._peers.gateway.payment_of(request.stripe_id)
         if payment_id is None:
@@ -126,11 +126,11 @@ class Queries:
         currency = plan.currency_code or ""
         now = amounts(payment.snapshot)
         if now.captured_minor == 0:
-            raise PaymentState(state=plan.latest_snapshot.collection)
+            raise PaymentState(state=plan.latest_snapshot.state)
         if request.HasField("amount"):
             fields.money(request.amount, field="amount", least_minor=1)
             if request.amount.currency_code != currency:
-                raise FieldInvalid(field="amount.currency_code", detail=f"The payment is in {currency}.")
+                raise FieldInvalid(field="amount.currency_code", detail=f"must be {currency}, as the payment is")
         check_lines(request)
         asked = of_lines(request, plan.split)
         lines = await self._peers.gateway.line_standings(plan.payment_id)
@@ -139,11 +139,12 @@ class Queries:
             left_minor = now.refundable_minor
         amount_minor = request.amount.amount_minor or asked.amount_minor or left_minor
         if amount_minor > left_minor:
-            raise RefundExceedsRefundable(refundable_minor=left_minor)
+            raise RefundExceedsRefundable(field="amount", refundable_minor=left_minor)
         of_each = {one.line_id: one.amount_minor for one in asked.amounts}
-        for line_id, minor in of_each.items():
+        for place, (line_id, minor) in enumerate(of_each.items()):
             if minor > lines[line_id].refundable_minor:
-                raise RefundExceedsRefundable(refundable_minor=lines[line_id].refundable_minor)
+                left_minor = lines[line_id].refundable_minor
+                raise RefundExceedsRefundable(field=f"line_amounts[{place}]", refundable_minor=left_minor)
         of_each = of_each or refund.allocated(amount_minor, plan.split, lines, asked.line_ids)
         taken = refund.taken(of_each, plan.split, lines, bearer(request))
         said = refund_policies.allowed_of(plan, {one: lines[one] for one in asked.line_ids}, self._now())

@@ -97,6 +97,8 @@ class RequestRunner:
                 raise RequestIdReused(field="request_id")
             task = cast("asyncio.Task[ResponseT]", same)  # the key has the method's name
         patience_s = patience(wait_max_s=WAIT_MAX_S) - asyncio.get_running_loop().time()
+        if running is None and patience_s <= 0:  # too late to be told anything: it waits for its answer until its end
+            return await asyncio.shield(task)
         done, _ = await asyncio.wait({task}, timeout=max(patience_s, 0))
         if not done:
             raise RequestInProgress

@@ -45,11 +45,11 @@ def read_drafts(request: pricing_pb2.CreateQuoteRequest, *, currencies: Mapping[
     if not request.HasField("draft"):
         return ()
     if not request.preview:
-        raise FieldInvalid(field="draft", detail="Only a preview has one.")
+        raise FieldInvalid(field="draft", detail="must be empty: only a preview has one")
     book, drafts = request.draft, list[Draft]()
     for name, given in (("tax_rates", book.tax_rates), ("fee_plans", book.fee_plans), ("discounts", book.discounts)):
         if len(given) > DRAFTS_MAX:
-            raise FieldInvalid(field=f"draft.{name}", detail=f"There are more than {DRAFTS_MAX}.")
+            raise FieldInvalid(field=f"draft.{name}", detail=f"must be at most {DRAFTS_MAX}")
     for index, rate in enumerate(book.tax_rates):
         path = f"draft.tax_rates[{index}]"
         with within(path):
@@ -108,7 +108,7 @@ def refuse_other_scope(plan: price_book_pb2.FeePlan, loaded: LoadedBook) -> None
     before = price_book_pb2.FeePlan.FromString(entry.message)
     for field in ("seller_id", "currency_code"):
         if getattr(before, field) != getattr(plan, field):
-            raise FieldInvalid(field=field, detail="It never changes; make another plan.")
+            raise FieldInvalid(field=field, detail="must stay as it is; make another plan")
 
 
 def refuse_taken_code(discount: price_book_pb2.Discount, loaded: LoadedBook) -> None:
@@ -134,7 +134,7 @@ def _refuse_repeated(drafts: list[Draft]) -> None:
     seen: set[tuple[EntryKind, str]] = set()
     for draft in drafts:
         if (draft.kind, draft.entry_id) in seen:
-            raise FieldInvalid(field=draft.path, detail="There is another with its key.")
+            raise FieldInvalid(field=draft.path, detail="must have a key of its own")
         seen.add((draft.kind, draft.entry_id))
 
 

@@ -167,7 +167,7 @@ class PriceBookRpcs(pricing_pb2_grpc.PricingServiceServicer):
         """Add the next revision of an entry, once for each request, and return it with what is output only."""
         request_id = fields.request_id(request.request_id)
         if request.expected_revision < 0:
-            raise FieldInvalid(field="expected_revision")
+            raise FieldInvalid(field="expected_revision", detail="must be at least 0")
         require_text(request.change_reason, field="change_reason", characters_max=CHANGE_REASON_CHARACTERS_MAX)
         caller, now = current_caller(), self._now()
         content = type(message)()

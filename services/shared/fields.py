@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -46,6 +46,18 @@ class MoneyLike(Protocol):
 M = TypeVar("M", bound=MoneyLike)
 
 
+def one_of(enum: Iterable[tuple[str, int]], offered: Collection[int]) -> str:
+    """Say which values of an enum may be sent, by its `items()`, and which one is meant where it is left out."""
+    names = {number: name for name, number in enum if number in offered and number}
+    said = f"must be one of {', '.join(names.values())}"
+    return f"{said}, or left out" if 0 in offered else said
+
+
+def one_word_of(words: Iterable[str]) -> str:
+    """Say which words may be sent."""
+    return f"must be one of {', '.join(words)}"
+
+
 def request_id(value: str) -> uuid.UUID:
     """Return the id of a request that changes something, a UUID."""
     if not value:
@@ -53,7 +65,7 @@ def request_id(value: str) -> uuid.UUID:
     try:
         return uuid.UUID(value)
     except ValueError:
-        raise FieldInvalid(field="request_id", detail="It is a UUID, made before the first try.") from None
+        raise FieldInvalid(field="request_id", detail="must be a UUID, made before the first try") from None
 
 
 def identifier(value: str, *, field: str) -> str:
@@ -61,7 +73,7 @@ def identifier(value: str, *, field: str) -> str:
     if not value:
         raise FieldMissing(field=field)
     if len(value) > ID_CHARACTERS_MAX or not _ID.fullmatch(value):
-        raise FieldInvalid(field=field, detail=f"At most {ID_CHARACTERS_MAX} visible ASCII characters.")
+        raise FieldInvalid(field=field, detail=f"must have at most {ID_CHARACTERS_MAX} characters, visible ASCII alone")
     return value
 
 
@@ -70,7 +82,7 @@ def payment_id(value: str, *, field: str = "payment_id") -> str:
     if not value:
         raise FieldMissing(field=field)
     if not _PAYMENT_ID.fullmatch(value):
-        raise FieldInvalid(field=field, detail="It is `pay_` and 26 letters and digits.")
+        raise FieldInvalid(field=field, detail="must be `pay_` and 26 letters and digits")
     return value
 
 
@@ -84,24 +96,26 @@ def reference(value: str, *, field: str, required: bool = False) -> str:
     if required and not value:
         raise FieldMissing(field=field)
     if len(value) > ID_CHARACTERS_MAX or not value.isprintable():
-        raise FieldInvalid(field=field, detail=f"At most {ID_CHARACTERS_MAX} printable characters.")
+        raise FieldInvalid(field=field, detail=f"must have at most {ID_CHARACTERS_MAX} characters, printable alone")
     return value
 
 
 def text(value: str, *, field: str, characters_max: int) -> str:
     """Return a text that is not too long and that PostgreSQL can keep."""
     if len(value) > characters_max or "\0" in value:
-        raise FieldInvalid(field=field, detail=f"At most {characters_max} characters, none of them NUL.")
+        raise FieldInvalid(field=field, detail=f"must have at most {characters_max} characters, none of them NUL")
     return value
 
 
 def labels(values: Mapping[str, str], *, field: str = "labels") -> dict[str, str]:
     """Return the caller's own notes: few, short, each under a key."""
     if len(values) > LABELS_MAX:
-        raise FieldInvalid(field=field, detail=f"At most {LABELS_MAX}.")
+        raise FieldInvalid(field=field, detail=f"must be at most {LABELS_MAX}")
     for key, value in values.items():
         if not 0 < len(key) <= LABEL_KEY_CHARACTERS_MAX or "\0" in key:
-            raise FieldInvalid(field=field, detail=f"A key has 1 to {LABEL_KEY_CHARACTERS_MAX} characters, none NUL.")
+            raise FieldInvalid(
+                field=field, detail=f"must have keys of 1 to {LABEL_KEY_CHARACTERS_MAX} characters, none NUL"
+            )
         text(value, field=f"{field}[{key}]", characters_max=LABEL_CHARACTERS_MAX)
     return dict(values)
 
@@ -110,7 +124,9 @@ def url(value: str, *, field: str) -> str:
     """Return a URL that a payer's browser may be sent to: https, or http on loopback."""
     if not value:
         raise FieldMissing(field=field)
-    problem = FieldInvalid(field=field, detail="An https URL, or http on loopback.")
+    problem = FieldInvalid(
+        field=field, detail=f"must be an https URL, or http on loopback, of at most {URL_CHARACTERS_MAX} characters"
+    )
     if len(value) > URL_CHARACTERS_MAX or not _ID.fullmatch(value):
         raise problem
     try:
@@ -128,7 +144,9 @@ def email(value: str, *, field: str) -> str:
     if not value:
         raise FieldMissing(field=field)
     if len(value) > EMAIL_CHARACTERS_MAX or "\0" in value or not _EMAIL.fullmatch(value):
-        raise FieldInvalid(field=field, detail="It is no e-mail address.")
+        raise FieldInvalid(
+            field=field, detail=f"must be an e-mail address of at most {EMAIL_CHARACTERS_MAX} characters"
+        )
     return value
 
 
@@ -137,7 +155,7 @@ def locale(value: str, *, field: str) -> str:
     if not value:
         raise FieldMissing(field=field)
     if len(value) > LOCALE_CHARACTERS_MAX or not _LOCALE.fullmatch(value):
-        raise FieldInvalid(field=field, detail="It is no BCP 47 locale.")
+        raise FieldInvalid(field=field, detail="must be a BCP 47 locale, such as de-CH")
     return value
 
 
@@ -146,7 +164,7 @@ def country(value: str, *, field: str = "country_code") -> str:
     if not value:
         raise FieldMissing(field=field)
     if not _COUNTRY.fullmatch(value):
-        raise FieldInvalid(field=field, detail="Two upper case letters of ISO 3166-1.")
+        raise FieldInvalid(field=field, detail="must be two upper case letters of ISO 3166-1")
     return value
 
 
@@ -160,21 +178,21 @@ def money(value: M, *, field: str, least_minor: int, is_set: bool = True) -> M:
     if not value.currency_code:
         raise FieldMissing(field=f"{field}.currency_code")
     if not _CURRENCY.fullmatch(value.currency_code):
-        raise FieldInvalid(field=f"{field}.currency_code", detail="Three upper case letters of ISO 4217.")
+        raise FieldInvalid(field=f"{field}.currency_code", detail="must be three upper case letters of ISO 4217")
     if not least_minor <= value.amount_minor <= AMOUNT_MINOR_MAX:
-        raise FieldInvalid(field=f"{field}.amount_minor", detail=f"{least_minor} to {AMOUNT_MINOR_MAX}.")
+        raise FieldInvalid(field=f"{field}.amount_minor", detail=f"must be {least_minor} to {AMOUNT_MINOR_MAX}")
     return value
 
 
 def currency(value: str, *, field: str) -> str:
     """Return a currency as ISO 4217 has it, or an empty text for any."""
     if value and not _CURRENCY.fullmatch(value):
-        raise FieldInvalid(field=field, detail="Three upper case letters of ISO 4217.")
+        raise FieldInvalid(field=field, detail="must be three upper case letters of ISO 4217")
     return value
 
 
 def page_size(value: int, *, default: int, at_most: int) -> int:
     """Return the size of a page; 0 means the default."""
     if not 0 <= value <= at_most:
-        raise FieldInvalid(field="page_size", detail=f"0 to {at_most}.", page_size_max=at_most)
+        raise FieldInvalid(field="page_size", detail=f"must be 0 to {at_most}", page_size_max=at_most)
     return value or default

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, overload
 
+from services.shared.states import State
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Amounts:
@@ -47,6 +49,21 @@ class Amounts:
         if self.refunded_minor + self.refund_pending_minor > self.captured_minor:
             return "refunded + refund_pending is more than captured."
         return None
+
+
+def state_of(collection: State, amounts: Amounts) -> State:
+    """Return what a payment has come to: how it was collected, or what became of the money since.
+
+    The rules are those of `STATE_RULES` of status, the first that applies.
+    """
+    if amounts.disputed_open_minor > 0:
+        return State.DISPUTED
+    if amounts.disputed_lost_minor > 0:
+        return State.DISPUTE_LOST
+    if amounts.refunded_minor > 0:
+        is_all = amounts.refunded_minor == amounts.captured_minor and not amounts.capturable_minor
+        return State.REFUNDED if is_all else State.PARTIALLY_REFUNDED
+    return collection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

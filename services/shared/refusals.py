@@ -25,6 +25,7 @@ class Refusal(ServiceError):
         self.status = status  # type: ignore[misc]  # each refusal brings its own
         self.reason = reason  # type: ignore[misc]
         self.field = field
+        self.detail = None
         self.metadata = dict(metadata or {})
 
     @classmethod

@@ -37,7 +37,7 @@ class ImportRpcs(StatusServiceServicer):
 
     async def ImportPayments(self, request: pb.ImportPaymentsRequest, context: Context) -> pb.ImportPaymentsResponse:
         if not 1 <= len(request.payments) <= PAYMENTS_MAX:
-            raise FieldInvalid(field="payments", detail=f"There are not 1 to {PAYMENTS_MAX}.")
+            raise FieldInvalid(field="payments", detail=f"must be 1 to {PAYMENTS_MAX}")
         tenant_id, outcomes = current_tenant(), [Outcome() for _ in request.payments]
         read: dict[int, History] = {}
         for place, message in enumerate(request.payments):

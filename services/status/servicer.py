@@ -293,7 +293,7 @@ def _filter(message: pb.PaymentFilter) -> Filter:
 def _closes(request: pb.WatchPaymentRequest | pb.WatchPaymentsRequest, way: int) -> bool:
     """Return whether the stream ends in the one way that there is for it to end by itself."""
     if request.close_when not in (0, way):
-        raise FieldInvalid(field="close_when", detail="It is no way to end a stream.")
+        raise FieldInvalid(field="close_when", detail=fields.one_of(request.CloseWhen.items(), (0, way)))
     return request.close_when == way
 
 

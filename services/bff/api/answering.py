@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final, get_args
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -31,6 +36,8 @@ _CODES: Final = {
     413: "BODY_TOO_LARGE",
     415: "MEDIA_TYPE_NOT_TAKEN",
 }
+_SHOULD: Final = re.compile(r"^\w+ should")
+"""How the sentences of who checks bodies begin: `Input should be at most 100`."""
 _logger = logging.getLogger(__name__)
 
 
@@ -74,7 +81,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
     if not found or found[0]["type"] == "json_invalid":
         return await answer_error(request, Refusal(400, "REQUEST_MALFORMED"))
     violations = tuple(
-        FieldViolation(field=_path(one["loc"]), description=str(one["msg"])) for one in found[:VIOLATIONS_MAX]
+        FieldViolation(field=_path(one["loc"]), description=_said(one, request)) for one in found[:VIOLATIONS_MAX]
     )
     code = "FIELD_MISSING" if found[0]["type"] == "missing" else "FIELD_INVALID"
     refusal = Refusal(400, code, field=violations[0].field or None)
@@ -89,10 +96,23 @@ def answer_of(request: Request, failure: Failure, *, violations: tuple[FieldViol
         headers["Retry-After"] = str(failure.retry_after)
     if failure.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
+    violations = violations or failure.violations or _own(failure)
+    failure = replace(failure, message=_with_field(failure.message, violations))
     if is_legacy(request):
         return JSONResponse(envelope(failure), status_code=failure.status, headers=headers)
-    content = _problem(failure, violations or failure.violations).model_dump(mode="json")
+    content = _problem(failure, violations).model_dump(mode="json")
     return JSONResponse(content, failure.status, headers=headers, media_type="application/problem+json")
+
+
+def _own(failure: Failure) -> tuple[FieldViolation, ...]:
+    """Return what the front itself minds of a field."""
+    said = failure.explanation or ("must be given" if failure.code == "FIELD_MISSING" else "")
+    return (FieldViolation(field=failure.field, description=said),) if failure.field and said else ()
+
+
+def _with_field(message: str, violations: tuple[FieldViolation, ...]) -> str:
+    """Return the sentence for a person, and which field has to be what, in the words of the contracts."""
+    return f"{message} `{violations[0].field}`: {violations[0].description}" if violations else message
 
 
 def is_legacy(request: Request) -> bool:
@@ -125,6 +145,38 @@ def _problem(failure: Failure, violations: tuple[FieldViolation, ...]) -> Proble
         metadata=dict(failure.metadata),
         traceId=failure.correlation_id,
     )
+
+
+def _said(found: Mapping[str, Any], request: Request) -> str:
+    """Return what a field has to be, in words like those of the services."""
+    if found["type"] == "missing":
+        return "must be given"
+    if found["type"] == "extra_forbidden":
+        offered = ", ".join(_offered(found["loc"], request))
+        return f"must be left out: there is no such field{f', there are {offered}' if offered else ''}"
+    return _SHOULD.sub("must", str(found["msg"]))
+
+
+def _offered(location: tuple[object, ...], request: Request) -> Sequence[str]:
+    """Return the fields that there are where one was sent that there is not."""
+    body = getattr(request.scope.get("route"), "body_field", None)
+    found: object = None if body is None else body.field_info.annotation
+    for part in location[1:-1]:
+        if isinstance(part, str):
+            found = next((one.annotation for name, one in _fields_of(found) if name == part), None)
+    return sorted({name for name, _ in _fields_of(found)})
+
+
+def _fields_of(annotation: object) -> list[tuple[str, FieldInfo]]:
+    """Return the fields of the models in an annotation, under the names that they have in a body."""
+    return [(one.alias or name, one) for model in _models_of(annotation) for name, one in model.model_fields.items()]
+
+
+def _models_of(annotation: object) -> list[type[BaseModel]]:
+    """Return the models in an annotation: of a list, of one or nothing."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_of(part)]
 
 
 def _language(request: Request) -> str:

@@ -32,7 +32,7 @@ def of_key(asker: Asker, operation: str, key: str | None) -> str:
             400,
             "IDEMPOTENCY_KEY_INVALID",
             field=HEADER,
-            explanation=f"It is 1 to {KEY_CHARACTERS_MAX} visible ASCII characters.",
+            explanation=f"must be 1 to {KEY_CHARACTERS_MAX} visible ASCII characters",
         )
     return _made_of(asker, operation, "key", key)
 

@@ -42,7 +42,7 @@ class ManyEvents:
         session = await reader_of(self._front, scope)
         asked = list(dict.fromkeys(QueryParams(scope["query_string"]).getlist("payment")))
         if not 0 < len(asked) <= PAYMENTS_MAX:
-            raise Refusal(400, "FIELD_INVALID", field="payment", explanation=f"Name 1 to {PAYMENTS_MAX} payments.")
+            raise Refusal(400, "FIELD_INVALID", field="payment", explanation=f"must be 1 to {PAYMENTS_MAX} payments")
         payments = await asyncio.gather(*(payment_of(self._front, session, scope, one) for one in asked))
         said = revisions_of(resumes_after(scope))
         places = {

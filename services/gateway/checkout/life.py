@@ -23,7 +23,7 @@ def asked_expiry(expire_time: datetime | None, now: datetime) -> datetime | None
         return None
     life = expire_time - now
     if not LIFE_MIN - MOMENT <= life <= LIFE_MAX + MOMENT:
-        raise FieldInvalid(field="expire_time", detail="30 minutes to 24 hours ahead.")
+        raise FieldInvalid(field="expire_time", detail="must be 30 minutes to 24 hours ahead")
     if life >= LIFE_MAX - MOMENT:
         return None
     return max(expire_time, now + LIFE_MIN + MOMENT)

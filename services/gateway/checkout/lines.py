@@ -30,15 +30,15 @@ def check_lines(lines: Sequence[PageLine], *, amount_minor: int, currency_code: 
     """Raise FieldMissing or FieldInvalid unless the rows are what the page collects."""
     if is_setup:
         if lines:
-            raise FieldInvalid(field="lines", detail="A page that takes nothing lists nothing.")
+            raise FieldInvalid(field="lines", detail="must be empty on a page that takes nothing")
         return
     if not lines:
         raise FieldMissing(field="lines")
     if len(lines) > LINES_MAX:
-        raise FieldInvalid(field="lines", detail=f"At most {LINES_MAX}.")
+        raise FieldInvalid(field="lines", detail=f"must be at most {LINES_MAX}")
     total_minor = sum(one.amount_minor for one in lines)
     if total_minor != amount_minor:
-        raise FieldInvalid(field="lines", detail=f"They sum to {total_minor}, not to the amount, {amount_minor}.")
+        raise FieldInvalid(field="lines", detail=f"must sum to the amount, {amount_minor}, not to {total_minor}")
     for number, one in enumerate(lines):
         to_stripe(one.amount_minor, currency_code, field=f"lines[{number}].amount")
 

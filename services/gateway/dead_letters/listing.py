@@ -68,7 +68,7 @@ class DeadLetterList:
         size = fields.page_size(page_size, default=PAGE_SIZE_DEFAULT, at_most=PAGE_SIZE_MAX)
         if with_payload:
             if page_size > WITH_PAYLOAD_MAX:
-                raise FieldInvalid(field="page_size", detail=f"At most {WITH_PAYLOAD_MAX} with their payload.")
+                raise FieldInvalid(field="page_size", detail=f"must be at most {WITH_PAYLOAD_MAX} with their payload")
             size = min(size, WITH_PAYLOAD_MAX)
         walk, after = f"dead letters {tenant_id} {chosen}", None
         if page_token:

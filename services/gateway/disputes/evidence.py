@@ -63,9 +63,11 @@ def checked(given: Mapping[str, str], *, field: str = "evidence") -> dict[str, s
         elif name in TEXTS:
             fields.text(value, field=path, characters_max=TEXT_CHARACTERS_MAX)
         else:
-            raise FieldInvalid(field=path, detail="No field of Stripe's for evidence.")
+            raise FieldInvalid(field=path, detail="must be a field that Stripe has for evidence")
     if sum(len(value) for name, value in given.items() if name in TEXTS) > ALL_CHARACTERS_MAX:
-        raise FieldInvalid(field=field, detail=f"At most {ALL_CHARACTERS_MAX} characters of all texts together.")
+        raise FieldInvalid(
+            field=field, detail=f"must have at most {ALL_CHARACTERS_MAX} characters in all texts together"
+        )
     return dict(given)
 
 

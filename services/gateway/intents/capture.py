@@ -65,7 +65,9 @@ class CaptureIntent(Operation[CaptureIntentParams, MirroredPayment]):
         """Check that so much is held. The lease makes this the only capture that looks at it now."""
         asked = call.params
         if asked.currency_code != payment.currency_code:
-            raise FieldInvalid(field="amount.currency_code", detail=f"The payment is in {payment.currency_code}.")
+            raise FieldInvalid(
+                field="amount.currency_code", detail=f"must be {payment.currency_code}, as the payment is"
+            )
         intent = payment.intents.get(payment.observation.attempt)
         if intent is None or not intent.is_made:
             raise IntentNotFound

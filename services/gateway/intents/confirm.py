@@ -141,7 +141,7 @@ def _body(intent: Intent, asked: ConfirmIntentParams) -> Json:
         body["confirmation_token"] = asked.confirmation_token_id
     if intent.is_setup:
         if asked.off_session:
-            raise FieldInvalid(field="off_session", detail="A method is kept by a payer who is there.")
+            raise FieldInvalid(field="off_session", detail="must not be set where a method is kept: its payer is there")
         body["expand"] = EXPANDED_OF_SETUP  # a setup keeps its method anyway
     elif asked.off_session:
         body["off_session"] = True

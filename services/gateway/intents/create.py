@@ -159,9 +159,9 @@ def begin_attempt(payment: MirroredPayment, begun: Intent, *, currency_code: str
     # The caller counts one that Stripe refused to make, or asks for it again.
     next_attempt = latest.attempt + 1 if latest else 1
     if not next_attempt <= begun.attempt <= max(payment.intents, default=0) + 1:
-        raise FieldInvalid(field="attempt", detail=f"The next one is {next_attempt}.")
+        raise FieldInvalid(field="attempt", detail=f"must be at most {next_attempt}, the next one")
     if currency_code != payment.currency_code:
-        raise FieldInvalid(field="amount.currency_code", detail=f"The payment is in {payment.currency_code}.")
+        raise FieldInvalid(field="amount.currency_code", detail=f"must be {payment.currency_code}, as the payment is")
     payment.intents[begun.attempt] = begun
 
 

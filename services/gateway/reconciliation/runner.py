@@ -81,9 +81,9 @@ class Reconciliations:
     ) -> str:
         """Begin a run, and return its id; a repeat returns the same. Raises FieldInvalid for a span that is none."""
         if span.until <= span.since:
-            raise FieldInvalid(field="end_time", detail="It is after start_time, by a second or more.")
+            raise FieldInvalid(field="end_time", detail="must be after `start_time`, by a second or more")
         if span.until - span.since > SPAN_MAX:
-            raise FieldInvalid(field="end_time", detail=f"At most {SPAN_MAX.days} days after start_time.")
+            raise FieldInvalid(field="end_time", detail=f"must be at most {SPAN_MAX.days} days after `start_time`")
         run = Run(
             tenant_id=tenant_id,
             reconciliation_id=f"reconciliation_{request_id.hex}",

@@ -192,9 +192,9 @@ def _check_lines(payment: MirroredPayment, intent: Intent, asked: Sequence[LineA
     step_minor = split_of(intent).step_minor
     for number, one in enumerate(asked):
         if one.line_id not in left:
-            raise FieldInvalid(field=f"line_amounts[{number}].line_id", detail="The charge has no such line.")
+            raise FieldInvalid(field=f"line_amounts[{number}].line_id", detail="must be a line of the charge")
         if one.amount_minor % step_minor:
-            detail = f"Amounts of this currency are multiples of {step_minor}."
+            detail = f"must be a multiple of {step_minor}"
             raise FieldInvalid(field=f"line_amounts[{number}].amount_minor", detail=detail)
         if one.amount_minor > left[one.line_id]:
             raise LineExceedsRefundable(

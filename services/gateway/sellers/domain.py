@@ -101,7 +101,7 @@ def statement_descriptor_suffix(value: str, *, field: str) -> str:
     if len(value) > most or not is_plain or not _SUFFIX.fullmatch(value):
         raise FieldInvalid(
             field=field,
-            detail=f"At most {most} printable ASCII characters, at least one of them a letter, none of < > \\ ' \" *.",
+            detail=f"must have at most {most} printable ASCII characters, one of them a letter, none of < > \\ ' \" *",
         )
     return value
 

@@ -33,7 +33,7 @@ class ImportServicer(ImportServiceServicer):
     async def ImportRecords(self, request: pb.ImportRecordsRequest, context: Context) -> pb.ImportRecordsResponse:
         """Take records over."""
         if not 1 <= len(request.records) <= RECORDS_MAX:
-            raise FieldInvalid(field="records", detail=f"There are not 1 to {RECORDS_MAX}.")
+            raise FieldInvalid(field="records", detail=f"must be 1 to {RECORDS_MAX}")
         actor_id = fields.identifier(request.actor_id, field="actor_id")
         outcomes = [pb.ImportRecordsResponse.Outcome() for _ in request.records]
         asked: dict[int, Asked] = {}
@@ -53,7 +53,7 @@ class ImportServicer(ImportServiceServicer):
 def _asked(message: pb.ImportRecordsRequest.Record) -> Asked:
     record_id = fields.reference(message.record_id, field="record_id", required=True)
     if len(message.digest) != DIGEST_BYTES:
-        raise FieldInvalid(field="digest", detail=f"It has {DIGEST_BYTES} bytes.")
+        raise FieldInvalid(field="digest", detail=f"must have {DIGEST_BYTES} bytes")
     return Asked(named=Named(record_id=record_id, digest=message.digest), record=_record(message))
 
 

@@ -71,6 +71,7 @@ class AmountNotChargeable(InvalidRequest):
     """Stripe cannot charge this amount in this currency; see GetLimits."""
 
     reason = "AMOUNT_NOT_CHARGEABLE"
+    limit = "It must be {minimum_minor} to {maximum_minor} minor units of {currency_code}, in steps of {step_minor}."
 
 
 class AmountNotRepresentable(ValueError):

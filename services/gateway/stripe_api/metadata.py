@@ -40,25 +40,27 @@ def checked(given: Mapping[str, str], *, field: str) -> dict[str, str]:
         _check(key, value, field=field)
         for name, part in _parts(key, value):
             if name in kept or (name != key and name in given):
-                raise FieldInvalid(field=field, detail=f"{name} is where {key} goes on.")
+                raise FieldInvalid(field=field, detail=f"must not have {name}: that is where {key} goes on")
             kept[name] = part
     if len(kept) > KEYS_MAX - len(OURS):
-        raise MetadataTooLarge(field=field, keys=len(kept) + len(OURS))
+        detail = f"It keeps {KEYS_MAX} keys, {len(OURS)} of them ours."
+        raise MetadataTooLarge(field=field, detail=detail, keys=len(kept) + len(OURS))
     too_long = [name for name in kept if len(name) > KEY_CHARACTERS_MAX]
     if too_long:
-        raise MetadataTooLarge(field=field, keys=",".join(too_long))
+        detail = f"A key has at most {KEY_CHARACTERS_MAX} characters."
+        raise MetadataTooLarge(field=field, detail=detail, keys=",".join(too_long))
     return kept
 
 
 def _check(key: str, value: str, *, field: str) -> None:
     if key in OURS:
-        raise FieldInvalid(field=field, detail=f"{key} is ours.")
+        raise FieldInvalid(field=field, detail=f"must not have {key}: that key is ours")
     if not key or not key.isascii() or not key.isprintable() or "[" in key or "]" in key:
-        raise FieldInvalid(field=field, detail="A key has visible ASCII characters, and no brackets.")
+        raise FieldInvalid(field=field, detail="must have keys of visible ASCII characters, without brackets")
     if "\0" in value:
-        raise FieldInvalid(field=field, detail=f"{key} has a NUL.")
+        raise FieldInvalid(field=field, detail=f"must have no NUL, as {key} has")
     if not value:  # by which Stripe would take a key away
-        raise FieldInvalid(field=field, detail=f"{key} is empty.")
+        raise FieldInvalid(field=field, detail=f"must have no empty value, as {key} has")
 
 
 def _parts(key: str, value: str) -> Iterator[tuple[str, str]]:
@@ -67,7 +69,8 @@ def _parts(key: str, value: str) -> Iterator[tuple[str, str]]:
     while len(part) > VALUE_CHARACTERS_MAX:
         end = part.rfind(",", 0, VALUE_CHARACTERS_MAX + 1)
         if end < 1:  # no list that could go on elsewhere
-            raise MetadataTooLarge(field=f"metadata[{key}]", keys=key)
+            detail = f"A value has at most {VALUE_CHARACTERS_MAX} characters; only a list goes on under another key."
+            raise MetadataTooLarge(field=f"metadata[{key}]", detail=detail, keys=key)
         yield _numbered(key, number), part[:end]
         number, part = number + 1, part[end + 1 :]
     yield _numbered(key, number), part

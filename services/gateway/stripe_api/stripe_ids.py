@@ -50,7 +50,9 @@ def read(value: str, prefixes: tuple[str, ...], *, field: str) -> str:
         raise FieldMissing(field=field)
     if not _is_id(value, prefixes):
         examples = " or ".join(f"{prefix}…" for prefix in prefixes)
-        raise FieldInvalid(field=field, detail=f"An id of Stripe's, {examples}: letters, digits and underscores.")
+        raise FieldInvalid(
+            field=field, detail=f"must be an id of Stripe's, {examples}: letters, digits and underscores"
+        )
     return value
 
 

@@ -26,15 +26,17 @@ STATES: Final = {ops_pb2.WebhookEvent.State.Value(f"STATE_{state}"): state for s
 def event_filter(request: ops_pb2.ListWebhookEventsRequest) -> EventFilter:
     """Read which events are listed."""
     if request.payment_id and request.subject_id:
-        raise FieldInvalid(field="subject_id", detail="It stands instead of payment_id.")
+        raise FieldInvalid(field="subject_id", detail="must not be set beside `payment_id`: it stands instead of it")
     if len(request.types) > TYPES_MAX:
-        raise FieldInvalid(field="types", detail=f"At most {TYPES_MAX}.")
+        raise FieldInvalid(field="types", detail=f"must be at most {TYPES_MAX}")
     for place, number in enumerate(request.states):
         if number not in STATES:
-            raise FieldInvalid(field=f"states[{place}]", detail="An event has no such state.")
+            raise FieldInvalid(
+                field=f"states[{place}]", detail=fields.one_of(ops_pb2.WebhookEvent.State.items(), STATES)
+            )
     start, end = instant(request, "start_time", unset=ALWAYS), instant(request, "end_time", unset=NEVER)
     if end <= start:
-        raise FieldInvalid(field="end_time", detail="It is not after `start_time`.")
+        raise FieldInvalid(field="end_time", detail="must be after `start_time`")
     return EventFilter(
         payment_id=fields.identifier(request.payment_id, field="payment_id") if request.payment_id else "",
         subject_id=fields.identifier(request.subject_id, field="subject_id") if request.subject_id else "",

@@ -87,7 +87,7 @@ def _line(line: checkout_pb2.CheckoutLine, number: int, currency_code: str) -> P
         raise FieldMissing(field=f"{at}.name")
     amount = fields.money(line.amount, is_set=line.HasField("amount"), field=f"{at}.amount", least_minor=0)
     if amount.currency_code != currency_code:
-        raise FieldInvalid(field=f"{at}.amount.currency_code", detail="It is not that of the amount.")
+        raise FieldInvalid(field=f"{at}.amount.currency_code", detail="must be that of the amount")
     description = fields.text(
         line.description, field=f"{at}.description", characters_max=ROW_DESCRIPTION_CHARACTERS_MAX
     )
@@ -104,4 +104,4 @@ def _expire_time(request: checkout_pb2.CreateCheckoutSessionRequest) -> datetime
     try:
         return request.expire_time.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError):
-        raise FieldInvalid(field="expire_time", detail="It is no instant of the years 1 to 9999.") from None
+        raise FieldInvalid(field="expire_time", detail="must be an instant of the years 1 to 9999") from None

@@ -36,16 +36,16 @@ def choice(request: ops_pb2.ReplayDeadLettersRequest) -> Choice:
     ids = list(request.dead_letter_ids)
     if request.HasField("filter"):
         if ids:
-            raise FieldInvalid(field="filter", detail="Either ids or a filter.")
+            raise FieldInvalid(field="filter", detail="must not be set beside ids: either of the two")
         if not 0 <= request.limit <= REPLAYED_AT_ONCE_MAX:
-            raise FieldInvalid(field="limit", detail=f"1 to {REPLAYED_AT_ONCE_MAX}, or 0 for the most.")
+            raise FieldInvalid(field="limit", detail=f"must be 1 to {REPLAYED_AT_ONCE_MAX}, or 0 for the most")
         return Choice(filter=_filter(request.filter), limit=request.limit or REPLAYED_AT_ONCE_MAX)
     if request.limit:
-        raise FieldInvalid(field="limit", detail="It limits what a filter finds.")
+        raise FieldInvalid(field="limit", detail="must not be set beside ids: it limits what a filter finds")
     if not ids:
         raise FieldMissing(field="dead_letter_ids")
     if len(ids) > REPLAYED_AT_ONCE_MAX or len(set(ids)) != len(ids):
-        raise FieldInvalid(field="dead_letter_ids", detail=f"Each once, at most {REPLAYED_AT_ONCE_MAX}.")
+        raise FieldInvalid(field="dead_letter_ids", detail=f"must be each once, at most {REPLAYED_AT_ONCE_MAX}")
     return Choice(dead_letter_ids=ids)
 
 
@@ -53,9 +53,11 @@ def _filter(filter: ops_pb2.DeadLetterFilter) -> Filter:
     names = {number: name for name, number in KINDS.items()}
     for place, kind in enumerate(filter.kinds):
         if kind not in names:
-            raise FieldInvalid(field=f"filter.kinds[{place}]", detail="There is no such kind.")
+            raise FieldInvalid(
+                field=f"filter.kinds[{place}]", detail=fields.one_of(ops_pb2.DeadLetter.Kind.items(), names)
+            )
     if len(filter.subject_types) > SUBJECT_TYPES_MAX:
-        raise FieldInvalid(field="filter.subject_types", detail=f"At most {SUBJECT_TYPES_MAX}.")
+        raise FieldInvalid(field="filter.subject_types", detail=f"must be at most {SUBJECT_TYPES_MAX}")
     about = tuple(
         fields.text(value, field=f"filter.subject_types[{place}]", characters_max=TEXT_CHARACTERS_MAX)
         for place, value in enumerate(filter.subject_types)
@@ -65,7 +67,9 @@ def _filter(filter: ops_pb2.DeadLetterFilter) -> Filter:
         try:
             before = filter.hold_before_time.ToDatetime(UTC)
         except (ValueError, OverflowError):
-            raise FieldInvalid(field="filter.hold_before_time", detail="There is no such moment.") from None
+            raise FieldInvalid(
+                field="filter.hold_before_time", detail="must be an instant of the years 1 to 9999"
+            ) from None
     return Filter(
         kinds=tuple(sorted({names[kind] for kind in filter.kinds})),
         about=about,

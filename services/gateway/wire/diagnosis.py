@@ -19,9 +19,11 @@ PAYMENTS_MAX: Final = 100
 def payment_ids(request: diagnosis_pb2.ExaminePaymentsRequest) -> list[str]:
     """Return which payments are meant."""
     if not 1 <= len(request.payment_ids) <= PAYMENTS_MAX:
-        raise FieldInvalid(field="payment_ids", detail=f"1 to {PAYMENTS_MAX}.")
+        raise FieldInvalid(field="payment_ids", detail=f"must be 1 to {PAYMENTS_MAX}")
     if request.with_stripe and len(request.payment_ids) > 1:
-        raise FieldInvalid(field="with_stripe", detail="Stripe is asked about one payment at a time.")
+        raise FieldInvalid(
+            field="with_stripe", detail="must not be set for several payments: Stripe is asked about one at a time"
+        )
     return [fields.identifier(one, field="payment_ids") for one in request.payment_ids]
 
 
@@ -31,7 +33,7 @@ def span(request: diagnosis_pb2.ListBookedPaymentsRequest) -> tuple[datetime, da
     if since is None or until is None:
         raise FieldMissing(field="start_time" if since is None else "end_time")
     if until <= since:
-        raise FieldInvalid(field="end_time", detail="It is after start_time.")
+        raise FieldInvalid(field="end_time", detail="must be after `start_time`")
     return since, until
 
 

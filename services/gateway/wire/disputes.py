@@ -26,9 +26,10 @@ def dispute_id(value: str) -> str:
 
 def list_filter(request: disputes_pb2.ListDisputesRequest) -> DisputeFilter:
     """Read which disputes are listed."""
-    unknown = [state for state in request.states if state not in STATES]
-    if unknown:
-        raise FieldInvalid(field="states")
+    for place, state in enumerate(request.states):
+        if state not in STATES:
+            detail = fields.one_of(disputes_pb2.Dispute.State.items(), STATES)
+            raise FieldInvalid(field=f"states[{place}]", detail=detail)
     payment_id = request.payment_id and fields.identifier(request.payment_id, field="payment_id")
     return DisputeFilter(
         payment_id=payment_id,
@@ -107,4 +108,4 @@ def _due_before(request: disputes_pb2.ListDisputesRequest) -> datetime | None:
     try:
         return request.due_before_time.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError):
-        raise FieldInvalid(field="due_before_time", detail="It is no instant of the years 1 to 9999.") from None
+        raise FieldInvalid(field="due_before_time", detail="must be an instant of the years 1 to 9999") from None

@@ -62,9 +62,9 @@ def payment(message: pb.ImportedPayment) -> PaymentRecord:
     refunds = _refunds(message.refunds)
     disputes = _disputes(message.disputes, currency_code, charge_id=charge.charge_id if charge is not None else "")
     if not captured_minor and (refunds or disputes):
-        raise FieldInvalid(field="refunds", detail="Nothing was captured of it.")
+        raise FieldInvalid(field="refunds", detail="must be empty: nothing was captured of the payment")
     if sum(one.amount_minor for one in refunds) > captured_minor:
-        raise FieldInvalid(field="refunds", detail="They come to more than was captured.")
+        raise FieldInvalid(field="refunds", detail="must come to at most what was captured")
     intent = None if charge is None else _intent(message, charge, lines, refunded=refunds, is_disputed=bool(disputes))
     moved = () if charge is None else _moved(charge, currency_code)
     return PaymentRecord(
@@ -118,10 +118,10 @@ def _intent(
     captured_minor = _amount(charge.captured_minor, field="charge.captured_minor", least_minor=0)
     is_paid = captured_minor > 0
     if captured_minor > message.total_minor:
-        raise FieldInvalid(field="charge.captured_minor", detail="It is more than the total.")
+        raise FieldInvalid(field="charge.captured_minor", detail="must be at most the total")
     sellers = tuple(dict.fromkeys(one.seller_id for one in lines if not one.is_platform))
     if charge.is_destination and (len(sellers) != 1 or any(one.is_platform for one in lines)):
-        raise FieldInvalid(field="charge.is_destination", detail="Its lines are not all of one seller.")
+        raise FieldInvalid(field="charge.is_destination", detail="must not be set: the lines are not all of one seller")
     currency_code = message.currency_code
     split = Split(lines=lines, step_minor=currencies.limits(currency_code).step_minor) if lines else None
     recovery = DisputeRecovery.AT_LOSS if message.sellers_bear_disputes else DisputeRecovery.NONE
@@ -155,13 +155,13 @@ def _lines(message: pb.ImportedPayment, currency_code: str) -> tuple[LinePart, .
     _check_count(message.lines, "lines", LINES_MAX)
     lines = tuple(_line(one, at=f"lines[{place}]") for place, one in enumerate(message.lines))
     if len({one.line_id for one in lines}) != len(lines):
-        raise FieldInvalid(field="lines", detail="A line stands in them twice.")
+        raise FieldInvalid(field="lines", detail="must have each line once")
     if lines and sum(one.gross_minor for one in lines) != total_minor:
-        raise FieldInvalid(field="lines", detail="They do not come to the total.")
+        raise FieldInvalid(field="lines", detail="must come to the total")
     step_minor = currencies.limits(currency_code).step_minor
     for place, one in enumerate(lines):
         if one.gross_minor % step_minor or one.seller_minor % step_minor:
-            raise FieldInvalid(field=f"lines[{place}]", detail=f"Amounts are multiples of {step_minor}.")
+            raise FieldInvalid(field=f"lines[{place}]", detail=f"must have amounts that are multiples of {step_minor}")
     return lines
 
 
@@ -169,7 +169,9 @@ def _line(message: pb.ImportedLine, *, at: str) -> LinePart:
     gross_minor = _amount(message.gross_minor, field=f"{at}.gross_minor", least_minor=0)
     fee_minor = _amount(message.fee_minor, field=f"{at}.fee_minor", least_minor=0)
     if fee_minor > gross_minor or (fee_minor and message.is_platform):
-        raise FieldInvalid(field=f"{at}.fee_minor", detail="At most what the payer paid; 0 of what the platform sold.")
+        raise FieldInvalid(
+            field=f"{at}.fee_minor", detail="must be at most what the payer paid, and 0 of what the platform sold"
+        )
     return LinePart(
         line_id=fields.identifier(message.line_id, field=f"{at}.line_id"),
         seller_id=fields.identifier(message.seller_id, field=f"{at}.seller_id"),
@@ -186,7 +188,7 @@ def _moved(charge: pb.ImportedCharge, currency_code: str) -> tuple[Moved, ...]:
         (MovementKind.FEE, "charge.application_fees", charge.application_fees),
     )
     if charge.application_fees and not charge.is_destination:
-        raise FieldInvalid(field="charge.application_fees", detail="Only a destination charge has one.")
+        raise FieldInvalid(field="charge.application_fees", detail="must be empty: only a destination charge has one")
     found = []
     for kind, at, messages in named:
         _check_count(messages, at, MOVEMENTS_MAX)
@@ -215,7 +217,7 @@ def _movement(
     )
     amount_minor = _amount(message.amount_minor, field=f"{at}.amount_minor")
     if (back_minor := sum(one.amount_minor for one in back)) > amount_minor:
-        raise FieldInvalid(field=f"{at}.back", detail="More went back than there was.")
+        raise FieldInvalid(field=f"{at}.back", detail="must be at most what there was to go back")
     return MovedFacts(
         kind=kind,
         stripe_id=stripe_ids.read(message.stripe_id, _MOVES[kind], field=f"{at}.stripe_id"),
@@ -239,7 +241,8 @@ def _refund(message: pb.ImportedRefund, *, at: str) -> Refund:
     stripe_id = stripe_ids.read(message.stripe_refund_id, stripe_ids.REFUND, field=f"{at}.stripe_refund_id")
     bearer = _BEARERS.get(message.bearer)
     if bearer is None:
-        raise FieldInvalid(field=f"{at}.bearer")
+        detail = fields.one_of(pb.ImportedRefund.Bearer.items(), _BEARERS)
+        raise FieldInvalid(field=f"{at}.bearer", detail=detail)
     return Refund(
         refund_id=f"refund_{stripe_id.partition('_')[2]}",
         attempt=ATTEMPT,
@@ -265,7 +268,7 @@ def _dispute(message: pb.ImportedDispute, currency_code: str, charge_id: str, *,
     amount_minor = _amount(message.amount_minor, field=f"{at}.amount_minor")
     opened, closed = _time(message, "open_time", at), _time(message, "close_time", at)
     if closed < opened:
-        raise FieldInvalid(field=f"{at}.close_time", detail="It is before it was opened.")
+        raise FieldInvalid(field=f"{at}.close_time", detail="must not be before it was opened")
     moves = [(-amount_minor, opened)] if message.is_lost else [(-amount_minor, opened), (amount_minor, closed)]
     return Dispute(
         dispute_id=dispute_id,
@@ -300,7 +303,7 @@ def _currency(value: str) -> str:
 
 def _amount(minor: int, *, field: str, least_minor: int = 1) -> int:
     if not least_minor <= minor <= AMOUNT_MINOR_MAX:
-        raise FieldInvalid(field=field, detail=f"It is {least_minor} to {AMOUNT_MINOR_MAX} minor units.")
+        raise FieldInvalid(field=field, detail=f"must be {least_minor} to {AMOUNT_MINOR_MAX} minor units")
     return minor
 
 
@@ -321,11 +324,11 @@ def _method_id(value: str, *, field: str) -> str:
 
 def _check_count(messages: Iterable[M], field: str, at_most: int) -> None:
     if len(list(messages)) > at_most:
-        raise FieldInvalid(field=field, detail=f"There are more than {at_most}.")
+        raise FieldInvalid(field=field, detail=f"must be at most {at_most}")
 
 
 def _check_distinct(ids: Iterable[str], field: str) -> None:
     """Refuse what stands in a record twice: it would be counted twice, or never be kept."""
     every = list(ids)
     if len(set(every)) < len(every):
-        raise FieldInvalid(field=field, detail="One stands in them twice.")
+        raise FieldInvalid(field=field, detail="must have each once")

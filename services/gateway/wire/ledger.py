@@ -42,15 +42,15 @@ def account_asked(name: str, *, seller_id: str) -> tuple[str, str, str]:
         return "", seller_id, ""
     kind, _, owner = name.partition(":")
     if kind not in set(Account):
-        raise FieldInvalid(field="account", detail="There is no such account.")
+        raise FieldInvalid(field="account", detail=fields.one_word_of(Account))
     account = Account(kind)
     if owner and account in OF_SELLERS:
         owner = fields.identifier(owner, field="account")
         if seller_id not in ("", owner):
-            raise FieldInvalid(field="account", detail="It is not the account of seller_id.")
+            raise FieldInvalid(field="account", detail="must be the account of `seller_id`")
         return account, owner, ""
     if owner and account not in OF_COUNTRIES:
-        raise FieldInvalid(field="account", detail="There is no such account.")
+        raise FieldInvalid(field="account", detail=f"must be {kind}: no seller and no country has one of its own")
     return account, seller_id, fields.country(owner) if owner else ""
 
 
@@ -61,7 +61,7 @@ def instant(request: Message, name: str, *, unset: datetime) -> datetime:
     try:
         read: datetime = getattr(request, name).ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError):
-        raise FieldInvalid(field=name, detail="It is no instant of the years 1 to 9999.") from None
+        raise FieldInvalid(field=name, detail="must be an instant of the years 1 to 9999") from None
     return read
 
 
@@ -72,7 +72,7 @@ def span(request: ops_pb2.GetSellerStatementRequest) -> tuple[datetime, datetime
             raise FieldMissing(field=name)
     start, end = instant(request, "start_time", unset=ALWAYS), instant(request, "end_time", unset=NEVER)
     if start >= end:
-        raise FieldInvalid(field="end_time", detail="It is not after start_time.")
+        raise FieldInvalid(field="end_time", detail="must be after `start_time`")
     return start, end
 
 
@@ -80,7 +80,7 @@ def page_size(asked: int, *, least: int = 1) -> int:
     """Read how long a page is."""
     size = fields.page_size(asked, default=PAGE_SIZE_DEFAULT, at_most=PAGE_SIZE_MAX)
     if size < least:
-        raise FieldInvalid(field="page_size", detail=f"{least} to {PAGE_SIZE_MAX}.", page_size_max=PAGE_SIZE_MAX)
+        raise FieldInvalid(field="page_size", detail=f"must be {least} to {PAGE_SIZE_MAX}", page_size_max=PAGE_SIZE_MAX)
     return size
 
 

@@ -85,7 +85,9 @@ def setup_request(
 ) -> SetupRequest:
     """Read what is asked of a new setup intent."""
     if request.payment_id:
-        raise FieldInvalid(field="payment_id", detail="The setup of a payment is an attempt: CreateIntent.")
+        raise FieldInvalid(
+            field="payment_id", detail="must be empty: the setup of a payment is an attempt, by CreateIntent"
+        )
     method_id, token_id = request.payment_method_id, request.confirmation_token_id
     if method_id:
         stripe_ids.read(method_id, stripe_ids.PAYMENT_METHOD, field="payment_method_id")
@@ -93,7 +95,7 @@ def setup_request(
         stripe_ids.read(token_id, stripe_ids.CONFIRMATION_TOKEN, field="confirmation_token_id")
     is_confirmed = bool(method_id or token_id)
     if request.return_url and not is_confirmed:
-        raise FieldInvalid(field="return_url", detail="Only together with a method.")
+        raise FieldInvalid(field="return_url", detail="must be empty without a method")
     return SetupRequest(
         tenant_id=tenant_id,
         request_id=fields.request_id(request.request_id),

@@ -31,7 +31,7 @@ def receivable_of(request: ops_pb2.WriteOffReceivableRequest) -> Seen:
     """Read what a caller saw as owed."""
     payment_id = fields.identifier(request.payment_id, field="payment_id")
     if not 1 <= request.attempt <= ATTEMPTS_MAX:
-        raise FieldInvalid(field="attempt", detail=f"1 to {ATTEMPTS_MAX}.")
+        raise FieldInvalid(field="attempt", detail=f"must be 1 to {ATTEMPTS_MAX}")
     seller_id = fields.identifier(request.seller_id, field="seller_id")
     amount = fields.money(request.expected, is_set=request.HasField("expected"), field="expected", least_minor=1)
     return Seen(

@@ -62,7 +62,7 @@ def intent_request(request: intents_pb2.CreateIntentRequest, *, tenant_id: str) 
     currencies.charge_to_stripe(amount.amount_minor, amount.currency_code)
     currencies.to_stripe(fee.amount_minor, fee.currency_code, field="application_fee")
     if request.setup_only and request.capture_manually:
-        raise FieldInvalid(field="capture_manually", detail="A setup takes nothing that could be held.")
+        raise FieldInvalid(field="capture_manually", detail="must not be set: a setup takes nothing that could be held")
     keeps = request.setup_only or request.keep_method
     return IntentRequest(
         tenant_id=tenant_id,
@@ -104,9 +104,9 @@ def confirm_params(request: intents_pb2.ConfirmIntentRequest) -> ConfirmIntentPa
         case _:
             raise FieldMissing(field="payment_method_id")
     if request.off_session and method_id is None:
-        raise FieldInvalid(field="off_session", detail="A token is of a payer who is there.")
+        raise FieldInvalid(field="off_session", detail="must not be set with a token: its payer is there")
     if request.off_session and request.keep_method:
-        raise FieldInvalid(field="keep_method", detail="What is charged off-session is kept already.")
+        raise FieldInvalid(field="keep_method", detail="must not be set: what is charged off-session is kept already")
     return ConfirmIntentParams(
         attempt=attempt(request.attempt),
         payment_method_id=method_id,
@@ -138,7 +138,8 @@ def cancel_params(request: intents_pb2.CancelIntentRequest) -> CancelIntentParam
     """Read why an intent is cancelled."""
     reason = CANCEL_REASONS.get(request.reason)
     if reason is None:
-        raise FieldInvalid(field="reason")
+        offered = fields.one_of(intents_pb2.CancelIntentRequest.Reason.items(), CANCEL_REASONS)
+        raise FieldInvalid(field="reason", detail=offered)
     return CancelIntentParams(attempt=attempt(request.attempt), reason=reason)
 
 
@@ -155,16 +156,17 @@ def refund_params(
     )
     for field, value in (("amount", amount), ("expected_refundable", expected)):
         if value.currency_code != currency_code:
-            raise FieldInvalid(field=f"{field}.currency_code", detail=f"The payment is in {currency_code}.")
+            raise FieldInvalid(field=f"{field}.currency_code", detail=f"must be {currency_code}, as the payment is")
     currencies.to_stripe(amount.amount_minor, amount.currency_code)
     reason = REFUND_REASONS.get(request.reason)
     if reason is None:
-        raise FieldInvalid(field="reason")
+        offered = fields.one_of(refunds_pb2.CreateRefundRequest.Reason.items(), REFUND_REASONS)
+        raise FieldInvalid(field="reason", detail=offered)
     for flag in ("reverse_transfer", "refund_application_fee"):
         if not request.HasField(flag):
             raise FieldMissing(field=flag)
     if request.refund_application_fee and not request.reverse_transfer:
-        raise FieldInvalid(field="refund_application_fee", detail="It needs reverse_transfer.")
+        raise FieldInvalid(field="refund_application_fee", detail="must not be set without `reverse_transfer`")
     request_id = fields.request_id(request.request_id)
     return CreateRefundParams(
         refund_id=f"refund_{uuid.uuid5(REFUND_NAMESPACE, f'{tenant_id}/{request_id}').hex}",
@@ -191,9 +193,9 @@ def application_fee(
         least_minor=0,
     )
     if fee.currency_code != amount.currency_code:
-        raise FieldInvalid(field="application_fee.currency_code", detail="It is not that of the amount.")
+        raise FieldInvalid(field="application_fee.currency_code", detail="must be that of the amount")
     if fee.amount_minor > amount.amount_minor:
-        raise FieldInvalid(field="application_fee.amount_minor", detail="It is more than the amount.")
+        raise FieldInvalid(field="application_fee.amount_minor", detail="must be at most the amount")
     return fee
 
 
@@ -202,7 +204,7 @@ def consent_actor(actor_id: str, *, keeps: bool) -> str:
     if not actor_id:
         return ""
     if not keeps:
-        raise FieldInvalid(field="consent_actor_id", detail="No method is kept.")
+        raise FieldInvalid(field="consent_actor_id", detail="must be empty: no method is kept")
     return fields.identifier(actor_id, field="consent_actor_id")
 
 
@@ -211,7 +213,7 @@ def attempt(value: int) -> int:
     if not value:
         raise FieldMissing(field="attempt")
     if not 1 <= value <= ATTEMPTS_MAX:
-        raise FieldInvalid(field="attempt", detail=f"1 to {ATTEMPTS_MAX}.")
+        raise FieldInvalid(field="attempt", detail=f"must be 1 to {ATTEMPTS_MAX}")
     return value
 
 
@@ -228,4 +230,4 @@ def send_before(request: _MaySayBefore) -> datetime | None:
     try:
         return request.send_before_time.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError):
-        raise FieldInvalid(field=SEND_BEFORE, detail="It is no instant of the years 1 to 9999.") from None
+        raise FieldInvalid(field=SEND_BEFORE, detail="must be an instant of the years 1 to 9999") from None

@@ -37,16 +37,16 @@ def split(parts: Sequence[split_pb2.SellerPart], *, amount: money_pb2.Money) -> 
         for place, one in enumerate(part.lines)
     )
     if not 1 <= len(lines) <= LINES_MAX:
-        raise FieldInvalid(field="seller_parts", detail=f"They have 1 to {LINES_MAX} lines.")
+        raise FieldInvalid(field="seller_parts", detail=f"must have 1 to {LINES_MAX} lines")
     if len({line.line_id for line in lines}) != len(lines):
-        raise FieldInvalid(field="seller_parts", detail="A line stands in them twice.")
+        raise FieldInvalid(field="seller_parts", detail="must have each line once")
     read = Split(lines=lines, step_minor=currencies.limits(amount.currency_code).step_minor)
     for line in lines:
         if line.gross_minor % read.step_minor or line.seller_minor % read.step_minor:
-            detail = f"Amounts of line {line.line_id} are no multiples of {read.step_minor}."
+            detail = f"must have amounts that are multiples of {read.step_minor}, also of line {line.line_id}"
             raise FieldInvalid(field="seller_parts", detail=detail)
     if read.total_minor != amount.amount_minor:
-        raise FieldInvalid(field="seller_parts", detail=f"They come to {read.total_minor}, not to the amount.")
+        raise FieldInvalid(field="seller_parts", detail=f"must come to the amount, not to {read.total_minor}")
     return read
 
 
@@ -57,13 +57,15 @@ def destination(request: intents_pb2.CreateIntentRequest, read: Split | None, *,
     kept = read.total_minor - sum(line.seller_minor for line in read.lines if not line.is_platform)
     if not request.seller_id:
         if fee_minor:
-            raise FieldInvalid(field="application_fee", detail="It is of a destination charge alone.")
+            raise FieldInvalid(field="application_fee", detail="must be empty: it is of a destination charge alone")
         return ""
     seller_id = fields.identifier(request.seller_id, field="seller_id")
     if read.seller_ids != (seller_id,) or any(line.is_platform for line in read.lines):
-        raise FieldInvalid(field="seller_id", detail="It is not the one seller of seller_parts.")
+        raise FieldInvalid(field="seller_id", detail="must be the one seller of `seller_parts`")
     if kept != fee_minor:
-        raise FieldInvalid(field="application_fee.amount_minor", detail=f"The platform keeps {kept} by seller_parts.")
+        raise FieldInvalid(
+            field="application_fee.amount_minor", detail=f"must be {kept}, which the platform keeps by `seller_parts`"
+        )
     return seller_id
 
 
@@ -71,13 +73,14 @@ def terms(request: intents_pb2.CreateIntentRequest) -> SettlementTerms:
     """Read on which terms the sellers get their parts."""
     asked = request.settlement_terms
     if asked.dispute_recovery not in RECOVERIES:
-        raise FieldInvalid(field="settlement_terms.dispute_recovery")
+        offered = fields.one_of(split_pb2.DisputeRecovery.items(), RECOVERIES)
+        raise FieldInvalid(field="settlement_terms.dispute_recovery", detail=offered)
     pay_time = None
     if asked.HasField("pay_time"):
         try:
             pay_time = asked.pay_time.ToDatetime(tzinfo=UTC)
         except (ValueError, OverflowError):
-            detail = "It is no instant of the years 1 to 9999."
+            detail = "must be an instant of the years 1 to 9999"
             raise FieldInvalid(field="settlement_terms.pay_time", detail=detail) from None
     return SettlementTerms(
         pay_time=pay_time,
@@ -93,20 +96,20 @@ def line_amounts(asked: Sequence[split_pb2.LineAmount], *, amount_minor: int) ->
     read = []
     for number, one in enumerate(asked):
         if one.amount_minor <= 0:
-            raise FieldInvalid(field=f"line_amounts[{number}].amount_minor", detail="It is not above 0.")
+            raise FieldInvalid(field=f"line_amounts[{number}].amount_minor", detail="must be above 0")
         line_id = fields.identifier(one.line_id, field=f"line_amounts[{number}].line_id")
         read.append(LineAmount(line_id=line_id, amount_minor=one.amount_minor))
     if len({one.line_id for one in read}) != len(read):
-        raise FieldInvalid(field="line_amounts", detail="A line stands in them twice.")
+        raise FieldInvalid(field="line_amounts", detail="must have each line once")
     if sum(one.amount_minor for one in read) != amount_minor:
-        raise FieldInvalid(field="line_amounts", detail="They do not add up to the amount.")
+        raise FieldInvalid(field="line_amounts", detail="must add up to the amount")
     return tuple(read)
 
 
 def line_ids(request: refunds_pb2.CreateRefundRequest) -> tuple[str, ...]:
     """Read which lines a refund falls to; empty for all."""
     if request.line_ids and request.line_amounts:
-        raise FieldInvalid(field="line_ids", detail="Not with line_amounts.")
+        raise FieldInvalid(field="line_ids", detail="must be empty beside `line_amounts`")
     read = [fields.identifier(one, field=f"line_ids[{number}]") for number, one in enumerate(request.line_ids)]
     return tuple(dict.fromkeys(read))
 
@@ -157,7 +160,7 @@ def _line(one: split_pb2.LinePart, part: split_pb2.SellerPart, *, at: str) -> Li
         line.surcharges_minor,
     )
     if min(amounts) < 0 or max(amounts) > AMOUNT_MINOR_MAX:
-        raise FieldInvalid(field=at, detail="An amount is below 0, or too large.")
+        raise FieldInvalid(field=at, detail=f"must have amounts of 0 to {AMOUNT_MINOR_MAX}")
     for name, minor, country in (
         ("fee_vat_country", line.fee_vat_minor, line.fee_vat_country),
         ("vat_country", line.platform_vat_minor, line.vat_country),
@@ -165,9 +168,9 @@ def _line(one: split_pb2.LinePart, part: split_pb2.SellerPart, *, at: str) -> Li
         if minor and not country:
             raise FieldMissing(field=f"{at}.{name}")
     if line.gross_minor != _sum(line):
-        raise FieldInvalid(field=at, detail="Its amounts do not add up to gross_minor.")
+        raise FieldInvalid(field=at, detail="must have amounts that add up to `gross_minor`")
     if line.is_platform and line.platform_fee_minor + line.fee_vat_minor:
-        raise FieldInvalid(field=at, detail="The platform takes no fee of its own goods.")
+        raise FieldInvalid(field=at, detail="must have no fee: the platform takes none of its own goods")
     return line
 
 

@@ -14,9 +14,9 @@ from services.gateway.wire.responses import money, timestamp
 def amount(asked: money_pb2.Money, *, currency_code: str) -> int:
     """Read an amount of a payment, above zero and in its currency."""
     if asked.amount_minor <= 0:
-        raise FieldInvalid(field="amount.amount_minor", detail="It is not above 0.")
+        raise FieldInvalid(field="amount.amount_minor", detail="must be above 0")
     if asked.currency_code != currency_code:
-        raise FieldInvalid(field="amount.currency_code", detail=f"The payment is in {currency_code}.")
+        raise FieldInvalid(field="amount.currency_code", detail=f"must be {currency_code}, as the payment is")
     return asked.amount_minor
 
 

@@ -64,7 +64,7 @@ class AttachBooking(Command[AttachBookingRequest, AttachBookingResponse]):
     async def _attach(self, work: UnitOfWork, message: AttachBookingRequest) -> None:
         plan, collection = work.plan, work.plan.latest_snapshot.collection
         if collection in ENDED_WITHOUT_MONEY:
-            raise PaymentState(state=collection)
+            raise PaymentState(state=plan.latest_snapshot.state)
         wanted = tuple(dict.fromkeys((*plan.booking_ids, *message.booking_ids)))
         if len(wanted) > BOOKINGS_MAX:
             raise TooManyBookings(bookings=len(wanted))

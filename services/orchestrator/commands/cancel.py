@@ -53,7 +53,7 @@ class CancelPayment(Command[CancelPaymentRequest, CancelPaymentResponse]):
             latest = plan.latest_snapshot
             is_of_payer = request.key.caller == plan.payer_id
             if latest.collection is not State.CANCELED and not latest.is_cancelable_by(is_payer=is_of_payer):
-                raise PaymentState(state=latest.collection)
+                raise PaymentState(state=latest.state)
         await call_off(work, request, steps=self._steps, outbox=self._outbox)
         return CancelPaymentResponse(payment=await self._outbox.payment(work))
 
@@ -73,7 +73,7 @@ async def call_off(work: UnitOfWork, request: Request, *, steps: Steps, outbox: 
     if plan.latest_snapshot.reason == OUTCOME_UNKNOWN:
         raise PeerUnavailable(dependency="gateway")  # the request stays open until Stripe says it
     if not _is_called_off(plan, request):
-        raise PaymentState(state=plan.latest_snapshot.collection)
+        raise PaymentState(state=plan.latest_snapshot.state)
 
 
 def _is_called_off(plan: Plan, request: Request) -> bool:

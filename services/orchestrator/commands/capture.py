@@ -76,16 +76,18 @@ class CapturePayment(Command[CapturePaymentRequest, CapturePaymentResponse]):
         latest = plan.latest_snapshot
         held_minor = latest.amounts.capturable_minor
         if latest.collection is not State.AUTHORIZED or not held_minor:
-            raise PaymentState(state=latest.collection)
+            raise PaymentState(state=latest.state)
         amount_minor = held_minor
         if message.HasField("amount"):
             amount_minor = message.amount.amount_minor
             if message.amount.currency_code != plan.currency_code:
-                raise FieldInvalid(field="amount.currency_code", detail=f"The payment is in {plan.currency_code}.")
+                raise FieldInvalid(
+                    field="amount.currency_code", detail=f"must be {plan.currency_code}, as the payment is"
+                )
             if amount_minor % step_minor:
-                raise FieldInvalid(field="amount.amount_minor", detail=f"A multiple of {step_minor}.")
+                raise FieldInvalid(field="amount.amount_minor", detail=f"must be a multiple of {step_minor}")
         if amount_minor > held_minor:
-            raise CaptureExceedsCapturable(capturable_minor=held_minor)
+            raise CaptureExceedsCapturable(field="amount", capturable_minor=held_minor)
         can_capture_again = plan.course.can_capture_again and plan.destination  # transfers need one whole charge
         if amount_minor < held_minor and not message.final_capture and not can_capture_again:
             raise CaptureNotRepeatable
@@ -100,8 +102,8 @@ class CapturePayment(Command[CapturePaymentRequest, CapturePaymentResponse]):
         """Return what the caller of a capture hears that will never be made."""
         known = _REFUSALS.get(refusal.reason)
         if known is not None:
-            return known(**refusal.metadata)
+            return known(field=refusal.field, **refusal.metadata)
         latest = plan.latest_snapshot
         if refusal.reason == STRIPE_REFUSED and latest.collection is State.AUTHORIZED:
             return CaptureRefused(code=refusal.metadata.get("code", refusal.reason))
-        return PaymentState(state=latest.collection)
+        return PaymentState(state=latest.state)

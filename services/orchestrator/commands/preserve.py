@@ -46,6 +46,6 @@ class PreservePayment(Command[PreservePaymentRequest, PreservePaymentResponse]):
         """Move the end of the payer's time, where it is their turn; it is saved with the answer."""
         latest = work.plan.latest_snapshot
         if latest.collection not in EXPIRABLE:
-            raise PaymentState(state=latest.collection)
+            raise PaymentState(state=latest.state)
         until = work.preserve(preserve_window(message), reason=message.reason)
         return PreservePaymentResponse(payment=await self._outbox.payment(work), preserve_time=timestamp(until))

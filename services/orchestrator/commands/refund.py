@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NoReturn
 
 from batzen.orchestrator.v1.orchestrator_pb2 import RefundPaymentRequest, RefundPaymentResponse
 from services.errors import FieldInvalid
 from services.orchestrator import refund_policies
 from services.orchestrator.commands.command import Command
 from services.orchestrator.domain.errors import (
+    NothingRefundable,
     PaymentState,
     RefundableChanged,
     RefundExceedsRefundable,
@@ -33,6 +34,8 @@ _REFUSALS: Final = {
     **{error.reason: error for error in (RefundableChanged, RefundExceedsRefundable)},
     "LINE_EXCEEDS_REFUNDABLE": RefundExceedsRefundable,
 }
+_FIELDS: Final = {"line_ids": "seller_id"}
+"""What a field of the gateway's request is called in ours, where that is another name."""
 
 
 class RefundPayment(Command[RefundPaymentRequest, RefundPaymentResponse]):
@@ -62,14 +65,13 @@ class RefundPayment(Command[RefundPaymentRequest, RefundPaymentResponse]):
         fields.money(message.expected_refundable, field="expected_refundable", least_minor=0, is_set=is_set)
         if message.HasField("amount"):
             fields.money(message.amount, field="amount", least_minor=1)
-        elif message.expected_refundable.amount_minor == 0:
-            raise FieldInvalid(field="expected_refundable", detail="There is nothing to give back.")
         if message.reason not in RefundPaymentRequest.Reason.values():
-            raise FieldInvalid(field="reason")
+            offered = RefundPaymentRequest.Reason
+            raise FieldInvalid(field="reason", detail=fields.one_of(offered.items(), offered.values()))
         fields.identifier(message.actor_id, field="actor_id")
         fields.text(message.beyond_policy_reason, field="beyond_policy_reason", characters_max=WHY_CHARACTERS_MAX)
         if message.beyond_policy_reason and OPERATOR not in call_context.current_caller().roles:
-            raise FieldInvalid(field="beyond_policy_reason", detail="An operator's alone.")
+            raise FieldInvalid(field="beyond_policy_reason", detail="must be empty: it is an operator's alone")
         check_lines(message)
         check_amount(message)
 
@@ -89,10 +91,12 @@ class RefundPayment(Command[RefundPaymentRequest, RefundPaymentResponse]):
         """Have the gateway make the refund: the same request is the same refund, however often it is asked for."""
         plan = work.plan
         if plan.latest_snapshot.amounts.captured_minor == 0:
-            raise PaymentState(state=plan.latest_snapshot.collection)
+            raise PaymentState(state=plan.latest_snapshot.state)
         _check_currency(message, plan)
         asked = of_lines(message, plan.split)
         amount_minor = message.amount.amount_minor or asked.amount_minor or message.expected_refundable.amount_minor
+        if not amount_minor:
+            _refuse_nothing(plan)
         await self._hold_to_policy(work, request, message, asked, amount_minor)
         refunding = self._peers.gateway.create_refund(
             plan,
@@ -116,7 +120,7 @@ class RefundPayment(Command[RefundPaymentRequest, RefundPaymentResponse]):
             await self._outbox.try_flush_outbox(work)
             known = _REFUSALS.get(refusal.reason)
             if known is not None:
-                raise known(**refusal.metadata) from refusal
+                raise known(field=_FIELDS.get(refusal.field or "", refusal.field), **refusal.metadata) from refusal
             raise RefundRefused(code=refusal.metadata.get("code", refusal.reason)) from refusal
         work.apply(answer.observation)
         await work.save("refund.outcome")
@@ -143,10 +147,18 @@ class RefundPayment(Command[RefundPaymentRequest, RefundPaymentResponse]):
         await work.save("refund.begin", request=request)
 
 
+def _refuse_nothing(plan: Plan) -> NoReturn:
+    """Refuse to give back all that is left where the caller saw nothing: there is nothing, or that changed."""
+    left_minor = plan.latest_snapshot.amounts.refundable_minor
+    if left_minor:
+        raise RefundableChanged(field="expected_refundable", refundable_minor=left_minor)
+    raise NothingRefundable(field="expected_refundable", refundable_minor=0)
+
+
 def _check_currency(message: RefundPaymentRequest, plan: Plan) -> None:
     named = {"expected_refundable": message.expected_refundable}
     if message.HasField("amount"):
         named = {"amount": message.amount, **named}
     for name, value in named.items():
         if value.currency_code != plan.currency_code:
-            raise FieldInvalid(field=f"{name}.currency_code", detail=f"The payment is in {plan.currency_code}.")
+            raise FieldInvalid(field=f"{name}.currency_code", detail=f"must be {plan.currency_code}, as the payment is")

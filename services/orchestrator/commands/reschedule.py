@@ -53,7 +53,7 @@ class ReschedulePayment(Command[ReschedulePaymentRequest, ReschedulePaymentRespo
     async def _reschedule(self, work: UnitOfWork, request: Request, message: ReschedulePaymentRequest) -> None:
         plan = work.plan
         if not is_movable(plan):
-            raise PaymentState(state=plan.latest_snapshot.collection)
+            raise PaymentState(state=plan.latest_snapshot.state)
         course = charge_times.planned(message, plan.course, time_zone=plan.terms.time_zone)
         if (problem := self._problem(plan, course, message)) is not None:
             raise problem

@@ -184,7 +184,7 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
             if latest.is_unheard:
                 work.enqueue(transitions.submit_expired(latest), f"step:submit_expired:{request.derived_id}")
             is_free = work.plan.latest_snapshot.collection in SUBMITTABLE
-            return SubmitExpired() if is_free else PaymentState(state=latest.collection)
+            return SubmitExpired() if is_free else PaymentState(state=latest.state)
         if is_of_the_method(refusal) and (latest.is_unheard or latest.collection in SUBMITTABLE):
             code = refusal.metadata.get("code", refusal.reason.lower())
             if latest.is_unheard:  # or that was recorded already, by a process that died over the answer
@@ -194,8 +194,8 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
         if refusal.reason == STRIPE_REFUSED:
             return SubmitRefused(**refusal.metadata)
         if refusal.status == "INVALID_ARGUMENT" and refusal.field == "return_url":
-            return FieldInvalid(field="return_url")
-        return PaymentState(state=work.plan.latest_snapshot.collection)
+            return FieldInvalid(field="return_url", detail=str(refusal))
+        return PaymentState(state=work.plan.latest_snapshot.state)
 
     async def _sync(self, work: UnitOfWork) -> Observation:
         sync = self._peers.gateway.sync_intent(work.plan.payment_id)
@@ -220,9 +220,9 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
 def _refuse_unless_confirmable(plan: Plan) -> None:
     latest = plan.latest_snapshot
     if latest.collection not in SUBMITTABLE or latest.needs_attempt:
-        raise PaymentState(state=latest.collection)
+        raise PaymentState(state=latest.state)
     if plan.attempt_kind not in CONFIRMABLE:
-        raise PaymentState(state=latest.collection, collection=plan.collection)
+        raise PaymentState(state=latest.state, collection=plan.collection)
 
 
 def _refuse_of_another_price(plan: Plan, request: Request, message: SubmitPaymentRequest) -> None:
@@ -240,4 +240,4 @@ def _refuse_of_another_price(plan: Plan, request: Request, message: SubmitPaymen
     if priced_time is None or request.send_before_time is None:
         return
     if request.send_before_time - SUBMIT_AGE_MAX <= priced_time:
-        raise PaymentState(state=plan.latest_snapshot.collection)
+        raise PaymentState(state=plan.latest_snapshot.state)

@@ -18,6 +18,7 @@ class PaymentState(FailedPrecondition):
     """The payment's state does not allow this; read it, then decide."""
 
     reason = "PAYMENT_STATE"
+    limit = "It is {state}."
 
 
 class AttemptOpen(FailedPrecondition):
@@ -36,6 +37,7 @@ class AmountNotChargeable(InvalidRequest):
     """Stripe cannot charge this total in this currency."""
 
     reason = "AMOUNT_NOT_CHARGEABLE"
+    limit = "It must be {minimum_minor} to {maximum_minor} minor units of {currency_code}, in steps of {step_minor}."
 
 
 class TooManySellers(InvalidRequest):
@@ -130,18 +132,27 @@ class RefundableChanged(FailedPrecondition):
     """The refundable balance is not what you saw; read the payment, then decide again."""
 
     reason = "REFUNDABLE_CHANGED"
+    limit = "It is {refundable_minor} minor units."
 
 
 class RefundExceedsRefundable(FailedPrecondition):
     """More than what is refundable."""
 
     reason = "REFUND_EXCEEDS_REFUNDABLE"
+    limit = "It must be at most {refundable_minor} minor units."
+
+
+class NothingRefundable(RefundExceedsRefundable):
+    """Nothing is left of the payment to give back."""
+
+    limit = ""
 
 
 class RefundBeyondPolicy(FailedPrecondition):
     """More than the refund policy of this payment gives back now; the metadata says what it gives."""
 
     reason = "REFUND_BEYOND_POLICY"
+    limit = "It must be at most {allowed_minor} minor units."
 
 
 class LedgerContradicted(FailedPrecondition):
@@ -178,6 +189,7 @@ class CaptureExceedsCapturable(FailedPrecondition):
     """More than what is held and not captured yet."""
 
     reason = "CAPTURE_EXCEEDS_CAPTURABLE"
+    limit = "It must be at most {capturable_minor} minor units."
 
 
 class CaptureNotRepeatable(FailedPrecondition):

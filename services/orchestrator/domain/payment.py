@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NotRequired, TypedDict
 
-from services.shared.payment import Amounts, Attention, Method, PaymentError, StoredPart, from_json, to_json
+from services.shared.payment import (
+    Amounts,
+    Attention,
+    Method,
+    PaymentError,
+    StoredPart,
+    from_json,
+    state_of,
+    to_json,
+)
 from services.shared.states import AttemptKind, AttentionReason, Cause, IntentState, State
 
 NAMESPACE: Final = uuid.UUID("6b4f7c1e-58a3-4c0e-9a53-3b7f0f6d2b11")
@@ -96,6 +105,11 @@ class Snapshot:
     """What is collected, where it was priced anew since the payment was opened."""
     quote_id: str = ""
     """The quote of that."""
+
+    @property
+    def state(self) -> State:
+        """What the payment has come to, as status says it."""
+        return state_of(self.collection, self.amounts)
 
     @property
     def is_stuck(self) -> bool:

@@ -77,7 +77,7 @@ def _checked(values: Mapping[str, str]) -> dict[str, str]:
     kept = {key: value for key, value in values.items() if value}
     keys = sum(sum(1 for _ in _parts(value)) for value in kept.values())
     if keys > KEYS_MAX:
-        raise MetadataTooLarge(keys=keys)
+        raise MetadataTooLarge(detail=f"It keeps {KEYS_MAX} keys beside ours.", keys=keys)
     return kept
 
 

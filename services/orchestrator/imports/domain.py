@@ -97,14 +97,14 @@ def refuse_unfinished(record: PaymentRecord) -> None:
     """Raise what says that a payment is not over, or that its record contradicts itself."""
     last = record.steps[-1].state
     if last not in ENDS:
-        raise FieldInvalid(field="history", detail=f"It ends with {last}: the payment is not over.")
+        raise FieldInvalid(field="history", detail=f"must end with a payment that is over, not with {last}")
     if record.is_paid and last is not State.SUCCEEDED:
-        raise FieldInvalid(field="history", detail=f"It ends with {last}, and money was captured.")
+        raise FieldInvalid(field="history", detail=f"must not end with {last}: money was captured")
     if last is State.SUCCEEDED and record.total_minor and not record.is_paid:
-        raise FieldInvalid(field="charge.captured_minor", detail="It succeeded, and nothing was captured.")
+        raise FieldInvalid(field="charge.captured_minor", detail="must be above 0: the payment succeeded")
     for place, (before, after) in enumerate(zip(record.steps, record.steps[1:], strict=False), start=1):
         if after.time < before.time:
-            raise FieldInvalid(field=f"history[{place}].time", detail="It is before the step before it.")
+            raise FieldInvalid(field=f"history[{place}].time", detail="must not be before the step before it")
 
 
 def revisions(record: PaymentRecord) -> tuple[Revision, ...]:

@@ -79,7 +79,9 @@ class NotificationWatches:
         watched = (tenant_id, recipient)
         last_number = (await self._store.last_numbers([watched])).get(watched, 0)
         if after is not None and after > last_number:
-            raise FieldInvalid(field="after_notification_id", detail="There is none of this number yet.")
+            raise FieldInvalid(
+                field="after_notification_id", detail="must be the number of a notification that there is"
+            )
         watch = _Watch(last_number if after is None else after)
         self._watches.setdefault(watched, {})[watch] = None
         self._metrics.watched(1)

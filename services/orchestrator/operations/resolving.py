@@ -140,14 +140,14 @@ class Resolving:
         """Raise `RefundableChanged` where another surplus is left than the operator saw."""
         if decision.expected_surplus_currency != work.plan.currency_code:
             raise FieldInvalid(
-                field="expected_surplus.currency_code", detail=f"The payment is in {work.plan.currency_code}."
+                field="expected_surplus.currency_code", detail=f"must be {work.plan.currency_code}, as the payment is"
             )
         left = await self._look(work)
         surplus_minor = work.plan.latest_snapshot.amounts.surplus_minor
         if not left:
             raise ResolutionDoesNotFit(resolutions=",".join(_without_surplus(work.plan)))
         if decision.expected_surplus_minor != surplus_minor:
-            raise RefundableChanged(refundable_minor=surplus_minor)
+            raise RefundableChanged(field="expected_surplus", refundable_minor=surplus_minor)
 
     async def _look(self, work: UnitOfWork) -> list[Left]:
         looking = self._peers.gateway.surplus(work.plan.payment_id)
@@ -173,7 +173,9 @@ class Resolving:
         """
         plan, refused, left = work.plan, "", await self._look(work)
         if sum(one.refundable_minor for one in left) > decision.expected_surplus_minor:
-            raise RefundableChanged(refundable_minor=plan.latest_snapshot.amounts.surplus_minor)
+            raise RefundableChanged(
+                field="expected_surplus", refundable_minor=plan.latest_snapshot.amounts.surplus_minor
+            )
         for one in left:
             fact = f"operator:{request.derived_id}:surplus:{one.attempt}:{one.refundable_minor}"
             refunding = self._peers.gateway.create_refund(

@@ -59,16 +59,16 @@ def check_resolution(request: pb.ResolvePaymentRequest) -> None:
     resolution = resolution_of(request)
     expected_collection(request)
     if request.attention_reasons and resolution is not Resolution.CLEAR_ATTENTION:
-        raise FieldInvalid(field="attention_reasons", detail="Of CLEAR_ATTENTION alone.")
+        raise FieldInvalid(field="attention_reasons", detail="must be empty: it is of CLEAR_ATTENTION alone")
     if len(request.attention_reasons) > len(AttentionReason):
-        raise FieldInvalid(field="attention_reasons", detail="Each once.")
+        raise FieldInvalid(field="attention_reasons", detail="must be each once")
     for place, reason in enumerate(request.attention_reasons):
         fields.reference(reason, field=f"attention_reasons[{place}]", required=True)
     is_set = request.HasField("expected_surplus")
     if resolution is Resolution.REFUND_SURPLUS:
         fields.money(request.expected_surplus, field="expected_surplus", least_minor=1, is_set=is_set)
     elif is_set:
-        raise FieldInvalid(field="expected_surplus", detail="Of REFUND_SURPLUS alone.")
+        raise FieldInvalid(field="expected_surplus", detail="must be empty: it is of REFUND_SURPLUS alone")
 
 
 def decision_of(request: pb.ResolvePaymentRequest) -> Decision:
@@ -91,7 +91,7 @@ def resolution_of(request: pb.ResolvePaymentRequest) -> Resolution:
             raise FieldMissing(field="resolution")
         return Resolution.CLEAR_ATTENTION
     if request.resolution not in _RESOLUTIONS:
-        raise FieldInvalid(field="resolution")
+        raise FieldInvalid(field="resolution", detail=fields.one_of(pb.Resolution.items(), _RESOLUTIONS))
     return _RESOLUTIONS[request.resolution]
 
 
@@ -100,7 +100,7 @@ def expected_collection(request: pb.ResolvePaymentRequest) -> State | None:
     if request.collection == payment_pb2.PAYMENT_STATE_UNSPECIFIED:
         return None
     if request.collection not in _COLLECTIONS:
-        raise FieldInvalid(field="collection", detail="It is none of INITIALIZED to EXPIRED.")
+        raise FieldInvalid(field="collection", detail="must be one of INITIALIZED to EXPIRED")
     return _COLLECTIONS[request.collection]
 
 
@@ -119,7 +119,7 @@ def acknowledgment(request: pb.AcknowledgeAttentionRequest, *, now: datetime) ->
     try:
         item_id = uuid.UUID(request.item_id)
     except ValueError as error:
-        raise FieldInvalid(field="item_id", detail="It is no UUID.") from error
+        raise FieldInvalid(field="item_id", detail="must be a UUID") from error
     return Acknowledgment(
         item_id=item_id,
         actor_id=fields.identifier(request.actor_id, field="actor_id"),
@@ -180,9 +180,9 @@ def position(text: str) -> tuple[datetime, uuid.UUID]:
 def stuck_filter(request: pb.ListStuckPaymentsRequest) -> StuckFilter:
     """Return which payments are asked for."""
     if request.reason and request.reason not in set(StuckReason):
-        raise FieldInvalid(field="reason", detail="It is none of those.")
+        raise FieldInvalid(field="reason", detail=fields.one_word_of(StuckReason))
     if not 0 <= request.age_min_s <= AGE_MAX_S:
-        raise FieldInvalid(field="age_min_s", detail=f"It is none of 0 to {AGE_MAX_S}.")
+        raise FieldInvalid(field="age_min_s", detail=f"must be 0 to {AGE_MAX_S}")
     return StuckFilter(reason=request.reason, age_min=timedelta(seconds=request.age_min_s))
 
 

@@ -29,7 +29,7 @@ class ImportRpcs(OrchestratorOpsServiceServicer):
     async def ImportRecords(self, request: pb.ImportRecordsRequest, context: Context) -> pb.ImportRecordsResponse:
         """Take records over, or say what would come of it."""
         if not 1 <= len(request.records) <= RECORDS_MAX:
-            raise FieldInvalid(field="records", detail=f"There are not 1 to {RECORDS_MAX}.")
+            raise FieldInvalid(field="records", detail=f"must be 1 to {RECORDS_MAX}")
         outcomes = await self._imports.take(
             call_context.current_tenant(),
             request.records,

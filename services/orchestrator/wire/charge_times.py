@@ -12,7 +12,7 @@ from services.orchestrator.domain import charge_plan, local_time
 from services.orchestrator.domain.course import Course
 from services.orchestrator.domain.terms import DEFAULT_ZONE
 
-NO_INSTANT: Final = "It is no instant of the years 1 to 9999."
+NO_INSTANT: Final = "must be an instant of the years 1 to 9999"
 TimeRequest = pb.StartPaymentRequest | pb.ReschedulePaymentRequest
 
 
@@ -27,7 +27,7 @@ def instant(request: TimeRequest, name: str) -> datetime | None:
 def check_time_zone(name: str) -> None:
     """Refuse what is no IANA zone; empty is the default."""
     if name and local_time.zone(name) is None:
-        raise FieldInvalid(field="time_zone", detail="It is no zone of the IANA data, such as Europe/Zurich.")
+        raise FieldInvalid(field="time_zone", detail="must be a time zone of the IANA data, such as Europe/Zurich")
 
 
 def refuse_charge_time(request: pb.StartPaymentRequest) -> None:
@@ -35,7 +35,7 @@ def refuse_charge_time(request: pb.StartPaymentRequest) -> None:
     said = {"charge_time": request.HasField("charge_time"), "charge_local_time": bool(request.charge_local_time)}
     for field, is_set in said.items():
         if is_set:
-            raise FieldInvalid(field=field, detail="Only a scheduled payment has one.")
+            raise FieldInvalid(field=field, detail="must be empty: only a scheduled payment has one")
 
 
 def planned(request: TimeRequest, course: Course, *, time_zone: str) -> Course:
@@ -47,7 +47,7 @@ def planned(request: TimeRequest, course: Course, *, time_zone: str) -> Course:
     try:
         if request.charge_local_time:
             if charge_time is not None:
-                raise FieldInvalid(field=field, detail="Either this or charge_time.")
+                raise FieldInvalid(field=field, detail="must be empty beside `charge_time`")
             return charge_plan.planned_local(course, _local(request.charge_local_time), where)
         if charge_time is None:
             raise FieldMissing(field=field)
@@ -59,7 +59,7 @@ def planned(request: TimeRequest, course: Course, *, time_zone: str) -> Course:
 def _local(text: str) -> datetime:
     local = local_time.local_time(text)
     if local is None:
-        detail = "YYYY-MM-DDTHH:MM, or with seconds, of a day that there is."
+        detail = "must be YYYY-MM-DDTHH:MM, or with seconds, of a day that there is"
         raise FieldInvalid(field="charge_local_time", detail=detail)
     return local
 
@@ -70,7 +70,9 @@ def untimely(course: Course, *, is_local: bool, start_time: datetime, now: datet
     if course.charge_time is None:
         return None
     if course.charge_time < now - charge_plan.PAST_MAX:
-        return FieldInvalid(field=field, detail="It is past.")
+        return FieldInvalid(field=field, detail="must be in the future")
     if course.charge_time > start_time + charge_plan.AHEAD_MAX:
-        return FieldInvalid(field=field, detail=f"At most {charge_plan.AHEAD_MAX.days} days after the payment's start.")
+        return FieldInvalid(
+            field=field, detail=f"must be at most {charge_plan.AHEAD_MAX.days} days after the payment's start"
+        )
     return None

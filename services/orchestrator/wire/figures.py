@@ -29,22 +29,22 @@ def wanted_figures(request: pb.GetPaymentFiguresRequest) -> Wanted:
     """Read which figures."""
     start, end = _day(request.start_date, field="start_date"), _day(request.end_date, field="end_date")
     if end < start:
-        raise FieldInvalid(field="end_date", detail="It is before `start_date`.")
+        raise FieldInvalid(field="end_date", detail="must not be before `start_date`")
     if (end - start).days >= DAYS_MAX:
-        raise FieldInvalid(field="end_date", detail=f"At most {DAYS_MAX} days.")
+        raise FieldInvalid(field="end_date", detail=f"must be at most {DAYS_MAX} days after `start_date`")
     if request.by not in _BY:
-        raise FieldInvalid(field="by", detail="There are no such rows.")
+        raise FieldInvalid(field="by", detail=fields.one_of(pb.GetPaymentFiguresRequest.By.items(), _BY))
     by, dimension, subject = _BY[request.by], Dimension.ALL, ""
     if request.seller_id:
         dimension, subject = Dimension.SELLER, fields.reference(request.seller_id, field="seller_id")
     if request.method_type:
         if request.seller_id:
-            raise FieldInvalid(field="method_type", detail="Not with `seller_id`.")
+            raise FieldInvalid(field="method_type", detail="must be empty beside `seller_id`")
         if not _METHOD_TYPE.fullmatch(request.method_type):
-            raise FieldInvalid(field="method_type", detail="It is no type of a method.")
+            raise FieldInvalid(field="method_type", detail="must be a type of payment method, such as card")
         dimension, subject = Dimension.METHOD, request.method_type
     if subject and by is not Dimension.ALL:
-        raise FieldInvalid(field="by", detail="Of one seller or method there are rows by day alone.")
+        raise FieldInvalid(field="by", detail="must be by day: of one seller or method there are no other rows")
     return Wanted(
         by=by,
         dimension=dimension if by is Dimension.ALL else by,
@@ -88,4 +88,4 @@ def _day(value: str, *, field: str) -> date:
             raise ValueError
         return date.fromisoformat(value)
     except ValueError:
-        raise FieldInvalid(field=field, detail="A day is `YYYY-MM-DD`.") from None
+        raise FieldInvalid(field=field, detail="must be a day, YYYY-MM-DD") from None

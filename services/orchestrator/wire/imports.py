@@ -84,14 +84,14 @@ def _steps(messages: Sequence[pb.PaymentRecord.Step]) -> tuple[Step, ...]:
     if not messages:
         raise FieldMissing(field="history")
     if len(messages) > STEPS_MAX:
-        raise FieldInvalid(field="history", detail=f"There are more than {STEPS_MAX}.")
+        raise FieldInvalid(field="history", detail=f"must be at most {STEPS_MAX}")
     return tuple(_step(one, at=f"history[{place}]") for place, one in enumerate(messages))
 
 
 def _step(message: pb.PaymentRecord.Step, *, at: str) -> Step:
     state, time = STATES.get(message.state), wire.instant(message, "time")
     if state is None:
-        raise FieldInvalid(field=f"{at}.state", detail="It is none of INITIALIZED to EXPIRED.")
+        raise FieldInvalid(field=f"{at}.state", detail="must be one of INITIALIZED to EXPIRED")
     if time is None:
         raise FieldMissing(field=f"{at}.time")
     return Step(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from batzen.orchestrator.v1 import mails_pb2 as pb
 from services.errors import FieldInvalid
 from services.orchestrator.mail.store import MailRow
+from services.shared import fields
 from services.wire import fill_instant
 
 PREFIX = "MAIL_STATE_"
@@ -15,7 +16,7 @@ def state_of(request: pb.ListMailsRequest) -> str:
     if not request.state:
         return ""
     if request.state not in pb.MailState.values():
-        raise FieldInvalid(field="state")
+        raise FieldInvalid(field="state", detail=fields.one_of(pb.MailState.items(), pb.MailState.values()))
     return pb.MailState.Name(request.state).removeprefix(PREFIX)
 
 

@@ -38,9 +38,11 @@ def put_policy(request: pb.PutPolicyRequest, *, now: datetime) -> PolicyRecord:
     if not request.HasField("policy"):
         raise FieldMissing(field="policy")
     if asked.dispute_recovery not in _RECOVERIES:
-        raise FieldInvalid(field="policy.dispute_recovery")
+        offered = fields.one_of(pb.MoneyPolicy.DisputeRecovery.items(), _RECOVERIES)
+        raise FieldInvalid(field="policy.dispute_recovery", detail=offered)
     if asked.fraud_warning not in _WARNINGS:
-        raise FieldInvalid(field="policy.fraud_warning")
+        offered = fields.one_of(pb.MoneyPolicy.FraudWarning.items(), _WARNINGS)
+        raise FieldInvalid(field="policy.fraud_warning", detail=offered)
     if not request.reason:
         raise FieldMissing(field="reason")
     policy = MoneyPolicy(
@@ -87,13 +89,13 @@ def _refund(asked: pb.RefundPolicy) -> RefundPolicy:
     full_until_h = _hours(asked.full_until_hours, field="policy.refund.full_until_hours")
     percent_until_h = _hours(asked.percent_until_hours, field="policy.refund.percent_until_hours")
     if not 0 <= asked.percent <= 100:
-        raise FieldInvalid(field="policy.refund.percent", detail="0 to 100.")
+        raise FieldInvalid(field="policy.refund.percent", detail="must be 0 to 100")
     if percent_until_h > full_until_h:
-        raise FieldInvalid(field="policy.refund.percent_until_hours", detail="At most full_until_hours.")
+        raise FieldInvalid(field="policy.refund.percent_until_hours", detail="must be at most `full_until_hours`")
     return RefundPolicy(full_until_h=full_until_h, percent=asked.percent, percent_until_h=percent_until_h)
 
 
 def _hours(asked: int, *, field: str) -> int:
     if not 0 <= asked <= HOURS_MAX:
-        raise FieldInvalid(field=field, detail=f"0 to {HOURS_MAX}.")
+        raise FieldInvalid(field=field, detail=f"must be 0 to {HOURS_MAX}")
     return asked

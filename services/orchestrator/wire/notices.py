@@ -26,7 +26,7 @@ def fact_of(notice: observation_pb2.Notice, *, tenant_id: str, payer_id: str) ->
     kind = KINDS.get(notice.kind)
     if kind is None:
         # Kept, nobody would be told of it; refused, the gateway keeps it for the version that knows it.
-        raise FieldInvalid(field="notice.kind", detail="This version does not know it.")
+        raise FieldInvalid(field="notice.kind", detail="must be a value that this version knows")
     return Fact(
         tenant_id=tenant_id,
         fact_id=fact_id(kind, str(_notice_id(notice))),
@@ -43,4 +43,4 @@ def _notice_id(notice: observation_pb2.Notice) -> uuid.UUID:
     try:
         return uuid.UUID(notice.notice_id)
     except ValueError:
-        raise FieldInvalid(field="notice.notice_id", detail="It is no UUID.") from None
+        raise FieldInvalid(field="notice.notice_id", detail="must be a UUID") from None

@@ -67,7 +67,7 @@ def recipient_of(request: _OfRecipient, *, is_read_only: bool) -> Recipient:
     if asked is not RecipientKind.OPERATOR:
         return Recipient(asked, fields.identifier(request.recipient_id, field="recipient_id"))
     if request.recipient_id:
-        raise FieldInvalid(field="recipient_id", detail="Operators are told together.")
+        raise FieldInvalid(field="recipient_id", detail="must be empty: operators are told together")
     return Recipient(asked, OPERATORS)
 
 
@@ -77,7 +77,7 @@ def number_of(notification_id: str, *, field: str) -> int:
         raise FieldMissing(field=field)
     is_number = len(notification_id) <= NUMBER_DIGITS_MAX and notification_id.isascii() and notification_id.isdecimal()
     if not is_number or int(notification_id) >= NUMBER_END:
-        raise FieldInvalid(field=field, detail="It is none of ours.")
+        raise FieldInvalid(field=field, detail="must be the id of a notification, a whole number")
     return int(notification_id)
 
 
@@ -108,7 +108,7 @@ def opt_outs_of(
     if not request.preferences:
         raise FieldMissing(field="preferences")
     if len(request.preferences) > PREFERENCES_MAX:
-        raise FieldInvalid(field="preferences", detail=f"At most {PREFERENCES_MAX}.")
+        raise FieldInvalid(field="preferences", detail=f"must be at most {PREFERENCES_MAX}")
     out: list[OptOut] = []
     back: list[OptOut] = []
     for place, one in enumerate(request.preferences):
@@ -116,7 +116,7 @@ def opt_outs_of(
         told = _telling(one.kind, recipient.kind, field=f"{field}.kind")
         opt_out = OptOut(recipient, told.kind, _known(_CHANNELS, one.channel, field=f"{field}.channel"))
         if opt_out in out or opt_out in back:
-            raise FieldInvalid(field=field, detail="Each kind and channel once.")
+            raise FieldInvalid(field=field, detail="must have each kind and channel once")
         if one.opted_out and told.is_mandatory:
             raise NotificationMandatory(field=field)
         (out if one.opted_out else back).append(opt_out)
@@ -197,7 +197,7 @@ def _own_kind(asked: RecipientKind | None, kinds: Sequence[RecipientKind]) -> Re
 
 def _policy(asked: pb.NotificationPolicy) -> NotificationPolicy:
     if len(asked.operator_addresses) > ADDRESSES_MAX:
-        raise FieldInvalid(field="policy.operator_addresses", detail=f"At most {ADDRESSES_MAX}.")
+        raise FieldInvalid(field="policy.operator_addresses", detail=f"must be at most {ADDRESSES_MAX}")
     return NotificationPolicy(
         switches=_switches(asked.switches),
         operator_addresses=tuple(
@@ -220,7 +220,7 @@ def _switches(asked: Sequence[pb.NotificationSwitch]) -> tuple[ChannelSwitch, ..
         told = _telling(one.kind, _known(_RECIPIENTS, one.recipient, field=f"{field}.recipient"), field=f"{field}.kind")
         channels = tuple(_known(_CHANNELS, channel, field=f"{field}.channels") for channel in one.channels)
         if told in found or len(set(channels)) != len(channels):
-            raise FieldInvalid(field=field, detail="Each kind and recipient once, and each channel of it.")
+            raise FieldInvalid(field=field, detail="must have each kind and recipient once, and each channel of it")
         found[told] = ChannelSwitch(kind=told.kind, recipient=told.recipient, channels=channels)
     return tuple(found.values())
 
@@ -228,7 +228,7 @@ def _switches(asked: Sequence[pb.NotificationSwitch]) -> tuple[ChannelSwitch, ..
 def _line(value: str, *, field: str) -> str:
     """Return what may stand in a mail's header."""
     if not value.isprintable():
-        raise FieldInvalid(field=field, detail="Printable characters alone.")
+        raise FieldInvalid(field=field, detail="must have printable characters alone")
     return fields.text(value, field=field, characters_max=SENDER_CHARACTERS_MAX)
 
 
@@ -237,13 +237,15 @@ def _link(value: str, place: str, *, field: str) -> str:
     if not value:
         return ""
     if value.count(place) != 1 or "{" in value.replace(place, ""):
-        raise FieldInvalid(field=field, detail=f"It has {place} in it, once.")
+        raise FieldInvalid(field=field, detail=f"must have {place} in it, once")
     fields.url(value.replace(place, "id"), field=field)
     return value
 
 
 def _time_zone(value: str) -> str:
-    problem = FieldInvalid(field="policy.time_zone", detail="It is no time zone of the IANA database.")
+    problem = FieldInvalid(
+        field="policy.time_zone", detail="must be a time zone of the IANA data, such as Europe/Zurich"
+    )
     try:
         ZoneInfo(fields.identifier(value, field="policy.time_zone"))
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -255,13 +257,14 @@ def _telling(kind: str, recipient: RecipientKind, *, field: str) -> Telling:
     """Return how a kind is told to a recipient; refuse what is not told to them."""
     told = telling(FactKind(kind), recipient) if kind in FactKind.__members__ else None
     if told is None:
-        raise FieldInvalid(field=field, detail="It is told to no such recipient.")
+        raise FieldInvalid(field=field, detail="must be a recipient that this is told to")
     return told
 
 
 def _known(values: dict[int, T], number: int, *, field: str) -> T:
     if number not in values:
-        raise FieldInvalid(field=field)
+        enum = pb.NotificationChannel if values is _CHANNELS else pb.NotificationRecipient
+        raise FieldInvalid(field=field, detail=fields.one_of(enum.items(), values))
     return values[number]
 
 

@@ -34,16 +34,16 @@ def check_lines(request: Refunding) -> None:
     """Refuse what does not go together, whatever the payment."""
     fields.identifier(request.seller_id, field="seller_id") if request.seller_id else None
     if request.line_amounts and request.seller_id:
-        raise FieldInvalid(field="seller_id", detail="Not with line_amounts.")
+        raise FieldInvalid(field="seller_id", detail="must be empty beside `line_amounts`")
     for place, one in enumerate(request.line_amounts):
         fields.identifier(one.line_id, field=f"line_amounts[{place}].line_id")
         if not 0 < one.amount_minor <= AMOUNT_MINOR_MAX:
-            raise FieldInvalid(field=f"line_amounts[{place}].amount_minor", detail="It is not above 0, or too large.")
+            raise FieldInvalid(field=f"line_amounts[{place}].amount_minor", detail=f"must be 1 to {AMOUNT_MINOR_MAX}")
     if len({one.line_id for one in request.line_amounts}) != len(request.line_amounts):
-        raise FieldInvalid(field="line_amounts", detail="A line stands in them twice.")
+        raise FieldInvalid(field="line_amounts", detail="must have each line once")
     of_lines_minor = sum(one.amount_minor for one in request.line_amounts)
     if request.line_amounts and request.HasField("amount") and request.amount.amount_minor != of_lines_minor:
-        raise FieldInvalid(field="line_amounts", detail="They do not add up to the amount.")
+        raise FieldInvalid(field="line_amounts", detail="must add up to the amount")
 
 
 def check_amount(request: pb.RefundPaymentRequest) -> None:
@@ -58,10 +58,10 @@ def of_lines(request: Refunding, split: Split) -> OfLines:
     if request.seller_id:
         own = [line.line_id for line in split.lines if line.seller_id == request.seller_id]
         if not own:
-            raise FieldInvalid(field="seller_id", detail="The payment has no lines of it.")
+            raise FieldInvalid(field="seller_id", detail="must be a seller of the payment's lines")
     for place, one in enumerate(request.line_amounts):
         if one.line_id not in own:
-            raise FieldInvalid(field=f"line_amounts[{place}].line_id", detail="The payment has no such line.")
+            raise FieldInvalid(field=f"line_amounts[{place}].line_id", detail="must be a line of the payment")
     amounts = [LineAmount(line_id=one.line_id, amount_minor=one.amount_minor) for one in request.line_amounts]
     return OfLines(line_ids=tuple(own), amounts=tuple(amounts))
 

@@ -78,10 +78,11 @@ def check_start(request: orchestrator_pb2.StartPaymentRequest) -> None:
     if not request.lines:
         raise FieldMissing(field="lines")
     if len(request.lines) > LINES_MAX:
-        raise FieldInvalid(field="lines", detail=f"At most {LINES_MAX} lines.")
+        raise FieldInvalid(field="lines", detail=f"must be at most {LINES_MAX} lines")
     check_booking_ids(request.booking_ids)
     if request.on_open_payment not in orchestrator_pb2.OnOpenPayment.values():
-        raise FieldInvalid(field="on_open_payment")
+        offered = orchestrator_pb2.OnOpenPayment
+        raise FieldInvalid(field="on_open_payment", detail=fields.one_of(offered.items(), offered.values()))
     fields.text(request.session_type, field="session_type", characters_max=TYPE_CHARACTERS_MAX)
     fields.text(request.session_name, field="session_name", characters_max=NAME_CHARACTERS_MAX)
     fields.reference(request.client_reference, field="client_reference")
@@ -100,11 +101,11 @@ def check_start(request: orchestrator_pb2.StartPaymentRequest) -> None:
 def check_booking_ids(booking_ids: Sequence[str]) -> None:
     """Refuse bookings that are too many, named twice, or no ids."""
     if len(booking_ids) > BOOKINGS_MAX:
-        raise FieldInvalid(field="booking_ids", detail=f"At most {BOOKINGS_MAX} bookings.")
+        raise FieldInvalid(field="booking_ids", detail=f"must be at most {BOOKINGS_MAX} bookings")
     for place, booking_id in enumerate(booking_ids):
         fields.identifier(booking_id, field=f"booking_ids[{place}]")
     if len(set(booking_ids)) != len(booking_ids):
-        raise FieldInvalid(field="booking_ids", detail="Each booking once.")
+        raise FieldInvalid(field="booking_ids", detail="must have each booking once")
 
 
 def new_payment(
@@ -231,7 +232,7 @@ def preserve_window(request: orchestrator_pb2.PreservePaymentRequest) -> timedel
     window = request.window.ToTimedelta()
     if not timedelta(0) < window <= policy.window_max:
         hours = int(policy.window_max.total_seconds() // 3600)
-        raise FieldInvalid(field="window", detail=f"It must be more than nothing and at most {hours} hours.")
+        raise FieldInvalid(field="window", detail=f"must be more than nothing and at most {hours} hours")
     return window
 
 
@@ -239,4 +240,4 @@ def _instant(value: Timestamp, *, field: str) -> datetime:
     try:
         return value.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError):
-        raise FieldInvalid(field=field, detail="It is no instant of the years 1 to 9999.") from None
+        raise FieldInvalid(field=field, detail="must be an instant of the years 1 to 9999") from None

@@ -20,6 +20,11 @@ PAGE_LIFE_MIN: Final = timedelta(minutes=30)
 PAGE_LIFE_MAX: Final = timedelta(hours=24)
 """Of a hosted page at Stripe."""
 
+WITHOUT_CANCEL_URL: Final = (
+    "must be given: the payer pays on a hosted page (COLLECTION_CHECKOUT, also where `collection` is left out); "
+    "COLLECTION_ELEMENTS needs none"
+)
+
 _TIMINGS: Final = {
     pb.TIMING_UNSPECIFIED: Timing.IMMEDIATE,
     pb.TIMING_IMMEDIATE: Timing.IMMEDIATE,
@@ -51,7 +56,7 @@ def describe(session: pb.PaymentSession, plan: Plan) -> None:
 def check_terms(request: pb.StartPaymentRequest) -> None:
     """Refuse terms that are wrong, or that do not go together, whatever the state."""
     if request.timing not in _TIMINGS:
-        raise FieldInvalid(field="timing")
+        raise FieldInvalid(field="timing", detail=fields.one_of(pb.Timing.items(), _TIMINGS))
     check_collection(request.collection)
     _check_page(request, is_page=_COLLECTIONS[request.collection] is Collection.CHECKOUT)
     charge_times.check_time_zone(request.time_zone)
@@ -62,33 +67,37 @@ def check_terms(request: pb.StartPaymentRequest) -> None:
     if _TIMINGS[request.timing] is Timing.MANUAL_CAPTURE:
         charge_times.instant(request, "capture_time")
     elif request.HasField("capture_time"):
-        raise FieldInvalid(field="capture_time", detail="Only a hold has one.")
+        raise FieldInvalid(field="capture_time", detail="must be empty: only a hold (TIMING_MANUAL_CAPTURE) has one")
     elif request.release_before_lapse:
-        raise FieldInvalid(field="release_before_lapse", detail="Only a hold is released.")
+        raise FieldInvalid(
+            field="release_before_lapse", detail="must not be set: only a hold (TIMING_MANUAL_CAPTURE) is released"
+        )
 
 
 def _check_page(request: pb.StartPaymentRequest, *, is_page: bool) -> None:
     """Refuse a hosted page that nobody could come back from, that lives too long or too shortly, or is none."""
     if not is_page:
         if request.HasField("checkout"):
-            raise FieldInvalid(field="checkout", detail="Only a hosted page has it.")
+            raise FieldInvalid(
+                field="checkout", detail="must be empty: only a hosted page (COLLECTION_CHECKOUT) has it"
+            )
         return
     if not request.cancel_url:
-        raise FieldMissing(field="cancel_url")
+        raise FieldMissing(field="cancel_url", detail=WITHOUT_CANCEL_URL)
     options = request.checkout
     line_ids = {line.line_id for line in request.lines}
     for place, line_id in enumerate(options.cart_line_ids):
         if line_id not in line_ids:
-            raise FieldInvalid(field=f"checkout.cart_line_ids[{place}]", detail="There is no such line.")
+            raise FieldInvalid(field=f"checkout.cart_line_ids[{place}]", detail="must be a line of the cart")
     life = options.expire_after.ToTimedelta()
     if options.HasField("expire_after") and not PAGE_LIFE_MIN <= life <= PAGE_LIFE_MAX:
-        raise FieldInvalid(field="checkout.expire_after", detail="30 minutes to 24 hours.")
+        raise FieldInvalid(field="checkout.expire_after", detail="must be 30 minutes to 24 hours")
 
 
 def check_collection(asked: pb.Collection) -> None:
     """Refuse a way to collect that there is not."""
     if asked not in _COLLECTIONS:
-        raise FieldInvalid(field="collection")
+        raise FieldInvalid(field="collection", detail=fields.one_of(pb.Collection.items(), _COLLECTIONS))
 
 
 def collection(asked: pb.Collection) -> Collection:
@@ -130,5 +139,5 @@ def course(request: pb.StartPaymentRequest) -> Course:
 def untimely(asked: Terms, begun: Course, now: datetime) -> FieldInvalid | None:
     """Return what is wrong with what a start plans for a time that is past, or too far away; None if nothing."""
     if asked.capture_time is not None and asked.capture_time <= now:
-        return FieldInvalid(field="capture_time", detail="It is past.")
+        return FieldInvalid(field="capture_time", detail="must be in the future")
     return charge_times.untimely(begun, is_local=bool(asked.charge_local_time), start_time=now, now=now)

@@ -55,7 +55,7 @@ def subscription_id(text: str, *, field: str = "subscription_id", required: bool
     if not text:
         raise FieldMissing(field=field)
     if not is_subscription_id(text):
-        raise FieldInvalid(field=field, detail="1 to 64 lower case letters, digits, _ and -, a letter first.")
+        raise FieldInvalid(field=field, detail="must be 1 to 64 lower case letters, digits, _ and -, a letter first")
     return text
 
 
@@ -70,12 +70,12 @@ def receiver(request: pb.PutWebhookSubscriptionRequest, guard: Guard) -> Receive
         raise FieldInvalid(field="url", detail=str(refused)) from None
     form = FORMS.get(request.form)
     if form is None:
-        raise FieldInvalid(field="form")
+        raise FieldInvalid(field="form", detail=fields.one_of(pb.WebhookSubscription.Form.items(), FORMS))
     for place, kind in enumerate(request.kinds):
         if kind not in FactKind.__members__:
-            raise FieldInvalid(field=f"kinds[{place}]", detail="There is no such kind.")
+            raise FieldInvalid(field=f"kinds[{place}]", detail=fields.one_word_of(FactKind))
         if form is Form.LEGACY and FactKind(kind) not in LEGACY_KINDS:
-            raise FieldInvalid(field=f"kinds[{place}]", detail="The old form has PAYMENT_MOVED alone.")
+            raise FieldInvalid(field=f"kinds[{place}]", detail="must be PAYMENT_MOVED, the one kind of the old form")
     kinds = frozenset(FactKind(kind) for kind in request.kinds)
     return Receiver(subscription_id=name, url=request.url, kinds=kinds, form=form, paused=request.paused)
 
@@ -86,7 +86,7 @@ def overlap(request: pb.RotateWebhookSecretRequest) -> timedelta:
         return SECRET_OVERLAP
     asked = timedelta(seconds=request.overlap.seconds, microseconds=request.overlap.nanos // 1_000)
     if not timedelta(0) <= asked <= SECRET_OVERLAP_MAX:
-        raise FieldInvalid(field="overlap", detail=f"0 to {SECRET_OVERLAP_MAX.days} days.")
+        raise FieldInvalid(field="overlap", detail=f"must be 0 to {SECRET_OVERLAP_MAX.days} days")
     return asked
 
 
@@ -96,7 +96,8 @@ def wanted(request: pb.ListWebhookDeliveriesRequest) -> Wanted:
     if request.state != pb.WebhookDelivery.STATE_UNSPECIFIED:
         state = STATES.get(request.state)
         if state is None:
-            raise FieldInvalid(field="state")
+            offered = fields.one_of(pb.WebhookDelivery.State.items(), STATES)
+            raise FieldInvalid(field="state", detail=offered)
     return Wanted(
         subscription_id=subscription_id(request.subscription_id, required=False),
         payment_id=fields.payment_id(request.payment_id) if request.payment_id else "",
@@ -109,13 +110,13 @@ def wanted(request: pb.ListWebhookDeliveriesRequest) -> Wanted:
 def replayed(request: pb.ReplayWebhookDeliveriesRequest) -> Sequence[uuid.UUID] | Period:
     """Return what is to be sent again."""
     if request.delivery_ids and request.HasField("period"):
-        raise FieldInvalid(field="period", detail="Ids or a period.")
+        raise FieldInvalid(field="period", detail="must be empty beside ids: either of the two")
     if request.HasField("period"):
         return _period(request.period)
     if not request.delivery_ids:
         raise FieldMissing(field="delivery_ids")
     if len(request.delivery_ids) > IDS_MAX:
-        raise FieldInvalid(field="delivery_ids", detail=f"At most {IDS_MAX}.")
+        raise FieldInvalid(field="delivery_ids", detail=f"must be at most {IDS_MAX}")
     return [_delivery_id(text, place) for place, text in enumerate(request.delivery_ids)]
 
 
@@ -123,7 +124,7 @@ def _delivery_id(text: str, place: int) -> uuid.UUID:
     try:
         return uuid.UUID(text)
     except ValueError:
-        raise FieldInvalid(field=f"delivery_ids[{place}]", detail="It is a UUID.") from None
+        raise FieldInvalid(field=f"delivery_ids[{place}]", detail="must be a UUID") from None
 
 
 def _period(message: pb.ReplayWebhookDeliveriesRequest.Period) -> Period:
@@ -134,7 +135,7 @@ def _period(message: pb.ReplayWebhookDeliveriesRequest.Period) -> Period:
     if to_time is None:
         raise FieldMissing(field="period.to_time")
     if to_time <= from_time:
-        raise FieldInvalid(field="period.to_time", detail="It is after from_time.")
+        raise FieldInvalid(field="period.to_time", detail="must be after `from_time`")
     name = subscription_id(message.subscription_id, field="period.subscription_id")
     return Period(subscription_id=name, from_time=from_time, to_time=to_time, delivered_too=message.delivered_too)
 
@@ -143,7 +144,7 @@ def _instant(message: Message, name: str, *, within: str = "") -> datetime | Non
     try:
         return instant(message, name)
     except (ValueError, OverflowError):
-        raise FieldInvalid(field=within + name, detail="It is no instant of the years 1 to 9999.") from None
+        raise FieldInvalid(field=within + name, detail="must be an instant of the years 1 to 9999") from None
 
 
 def subscription(one: Subscription) -> pb.WebhookSubscription:

@@ -63,20 +63,20 @@ class Cart:
 
     def _check_coupons(self) -> None:
         if len(self.coupon_codes) > COUPONS_MAX:
-            raise FieldInvalid(field="coupon_codes", detail=f"There are more than {COUPONS_MAX}.")
+            raise FieldInvalid(field="coupon_codes", detail=f"must be at most {COUPONS_MAX}")
         for index, code in enumerate(self.coupon_codes):
             if code in self.coupon_codes[:index]:
-                raise FieldInvalid(field=f"coupon_codes[{index}]", detail="It stands there twice.")
+                raise FieldInvalid(field=f"coupon_codes[{index}]", detail="must stand there once")
 
     def _check_adjustments(self, line_ids: set[str]) -> None:
         if len(self.adjustments) > ADJUSTMENTS_MAX:
-            raise FieldInvalid(field="adjustments", detail=f"There are more than {ADJUSTMENTS_MAX}.")
+            raise FieldInvalid(field="adjustments", detail=f"must be at most {ADJUSTMENTS_MAX}")
         seen: set[str] = set()
         for index, adjustment in enumerate(self.adjustments):
             if adjustment.adjustment_id in seen:
-                raise FieldInvalid(field=f"adjustments[{index}].adjustment_id", detail="It stands there twice.")
+                raise FieldInvalid(field=f"adjustments[{index}].adjustment_id", detail="must stand there once")
             seen.add(adjustment.adjustment_id)
             if not adjustment.currency_codes <= {self.currency_code}:
                 raise CurrencyMismatch(field=f"adjustments[{index}]", expected=self.currency_code)
             if not adjustment.line_ids <= line_ids:
-                raise FieldInvalid(field=f"adjustments[{index}].line_ids", detail="One of them is no line of the cart.")
+                raise FieldInvalid(field=f"adjustments[{index}].line_ids", detail="must be lines of the cart")

@@ -9,6 +9,8 @@ class TooManyLines(InvalidRequest):
     """A cart may have 1,000 lines at most; split it."""
 
     reason = "TOO_MANY_LINES"
+    limit = "must be at most {lines_max}; split the cart"
+    is_of_field = True
 
 
 class LineIdDuplicate(InvalidRequest):
@@ -21,24 +23,30 @@ class DecimalInvalid(InvalidRequest):
     """Not a plain decimal such as 1 or 2.5."""
 
     reason = "DECIMAL_INVALID"
+    limit = "must be a plain decimal, such as 1 or 2.5"
+    is_of_field = True
 
 
 class DecimalPrecision(InvalidRequest):
     """The decimal has more digits than this field allows."""
 
     reason = "DECIMAL_PRECISION"
+    limit = "must have at most {fraction_digits_max} digits behind the point"
+    is_of_field = True
 
 
 class QuantityOutOfRange(InvalidRequest):
     """The quantity is not above 0 and at most 10,000."""
 
     reason = "QUANTITY_OUT_OF_RANGE"
+    is_of_field = True
 
 
 class PercentOutOfRange(InvalidRequest):
     """The percentage is outside of what this field allows."""
 
     reason = "PERCENT_OUT_OF_RANGE"
+    is_of_field = True
 
 
 class CurrencyUnknown(InvalidRequest):
@@ -57,6 +65,8 @@ class AmountNegative(InvalidRequest):
     """An amount is below zero."""
 
     reason = "AMOUNT_NEGATIVE"
+    limit = "must be at least 0"
+    is_of_field = True
 
 
 class AmountOverflow(InvalidRequest):
@@ -123,6 +133,7 @@ class CouponMinimumNotReached(FailedPrecondition):
     """What the coupon is for does not reach its minimum spend."""
 
     reason = "COUPON_MINIMUM_NOT_REACHED"
+    limit = "It has to be at least {minimum_spend_minor} minor units."
 
 
 class CouponNotApplicable(FailedPrecondition):

@@ -88,17 +88,21 @@ class CartLine:
         require_match(self.tax_category, pattern=TAX_CATEGORY, field="tax_category")
         require_match(self.country, pattern=COUNTRY, field="country")
         if not 0 < self.quantity <= QUANTITY_MAX:
-            raise QuantityOutOfRange(field="quantity", quantity_max=QUANTITY_MAX)
+            detail = f"must be at most {QUANTITY_MAX}" if self.quantity > 0 else "must be above 0"
+            raise QuantityOutOfRange(field="quantity", detail=detail, quantity_max=QUANTITY_MAX)
         if self.unit_amount_minor < 0:
             raise AmountNegative(field="unit_amount.amount_minor")
         require_amount(self.unit_amount_minor, field="unit_amount.amount_minor")
         if self.tax_treatment is TaxTreatment.TAXABLE:
             if self.tax_treatment_reason:
-                raise FieldInvalid(field="tax_treatment_reason", detail="It is for lines without VAT only.")
+                raise FieldInvalid(
+                    field="tax_treatment_reason", detail="must be empty: it is for lines without VAT only"
+                )
         elif not self.tax_treatment_reason:
             raise FieldMissing(field="tax_treatment_reason")
         elif len(self.tax_treatment_reason) > REASON_CHARACTERS_MAX or not self.tax_treatment_reason.isprintable():
-            raise FieldInvalid(field="tax_treatment_reason", characters_max=REASON_CHARACTERS_MAX)
+            detail = f"must have at most {REASON_CHARACTERS_MAX} characters, printable alone"
+            raise FieldInvalid(field="tax_treatment_reason", detail=detail, characters_max=REASON_CHARACTERS_MAX)
 
 
 def require_match(text: str, *, pattern: re.Pattern[str], field: str) -> None:
@@ -106,4 +110,4 @@ def require_match(text: str, *, pattern: re.Pattern[str], field: str) -> None:
     if not text:
         raise FieldMissing(field=field)
     if pattern.fullmatch(text) is None:
-        raise FieldInvalid(field=field)
+        raise FieldInvalid(field=field, detail=f"must match {pattern.pattern}")

@@ -94,7 +94,7 @@ def read_fee_plan(plan: price_book_pb2.FeePlan, *, revision: int, currencies: Ma
     minimum = amounts.read(plan, "minimum")
     maximum = amounts.read(plan, "maximum")
     if minimum is not None and maximum is not None and maximum < minimum:
-        raise FieldInvalid(field="maximum.amount_minor", detail="It is less than the minimum.")
+        raise FieldInvalid(field="maximum.amount_minor", detail="must be at least the minimum")
     if not plan.HasField("effective_from"):
         raise FieldMissing(field="effective_from")
     return FeePlan(
@@ -102,7 +102,7 @@ def read_fee_plan(plan: price_book_pb2.FeePlan, *, revision: int, currencies: Ma
         revision=revision,
         seller_id=plan.seller_id,
         currency_code=plan.currency_code,
-        basis=read_word(BASES, plan.basis, field="basis"),
+        basis=read_word(BASES, plan.basis, enum=price_book_pb2.FeeBasis, field="basis"),
         tiers=tiers,
         minimum_minor=minimum,
         maximum_minor=maximum,
@@ -133,7 +133,7 @@ def read_discount(discount: price_book_pb2.Discount, *, revision: int, currencie
         if valid_until <= valid_from:
             raise WindowInvalid(field="valid_until")
     if len(discount.seller_ids) > SELLERS_MAX:
-        raise FieldInvalid(field="seller_ids", detail=f"There are more than {SELLERS_MAX}.")
+        raise FieldInvalid(field="seller_ids", detail=f"must be at most {SELLERS_MAX}")
     for index, seller_id in enumerate(discount.seller_ids):
         require_match(seller_id, pattern=OPAQUE_ID, field=f"seller_ids[{index}]")
     return Discount(
@@ -148,7 +148,10 @@ def read_discount(discount: price_book_pb2.Discount, *, revision: int, currencie
         uses_max=_read_uses(discount, "uses_max"),
         uses_per_payer_max=_read_uses(discount, "uses_per_payer_max"),
         seller_ids=frozenset(discount.seller_ids),
-        kinds=frozenset(read_word(KINDS, kind, field=f"kinds[{index}]") for index, kind in enumerate(discount.kinds)),
+        kinds=frozenset(
+            read_word(KINDS, kind, enum=price_book_pb2.LineKind, field=f"kinds[{index}]")
+            for index, kind in enumerate(discount.kinds)
+        ),
         exclusive=discount.exclusive,
         retired=discount.retired,
     )
@@ -185,7 +188,8 @@ def require_text(text: str, *, field: str, characters_max: int) -> None:
     if not text:
         raise FieldMissing(field=field)
     if len(text) > characters_max or not text.isprintable():
-        raise FieldInvalid(field=field, characters_max=characters_max)
+        detail = f"must have at most {characters_max} characters, printable alone"
+        raise FieldInvalid(field=field, detail=detail, characters_max=characters_max)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,9 +216,11 @@ def _read_tiers(plan: price_book_pb2.FeePlan, *, amounts: _Amounts) -> tuple[Fee
         percent = read_percent(plan.percent, field="percent", at_most=FEE_PERCENT_MAX, may_be_zero=True)
         return (FeeTier(from_minor=0, percent=percent, fixed_minor=amounts.read(plan, "fixed") or 0),)
     if plan.percent or plan.HasField("fixed"):
-        raise FieldInvalid(field="tiers", detail="They stand instead of percent and fixed.")
+        raise FieldInvalid(
+            field="tiers", detail="must be empty beside `percent` and `fixed`, which they stand instead of"
+        )
     if len(plan.tiers) > TIERS_MAX:
-        raise FieldInvalid(field="tiers", detail=f"There are more than {TIERS_MAX}.")
+        raise FieldInvalid(field="tiers", detail=f"must be at most {TIERS_MAX}")
     tiers: list[FeeTier] = []
     for index, tier in enumerate(plan.tiers):
         try:
@@ -245,7 +251,7 @@ def _read_fee_vat(fee_vat: price_book_pb2.FeeVat) -> FeeVat:
     require_match(category, pattern=TAX_CATEGORY, field="fee_vat.tax_category")
     if not fee_vat.tax_behavior:
         raise FieldMissing(field="fee_vat.tax_behavior")
-    behavior = read_word(BEHAVIORS, fee_vat.tax_behavior, field="fee_vat.tax_behavior")
+    behavior = read_word(BEHAVIORS, fee_vat.tax_behavior, enum=price_book_pb2.TaxBehavior, field="fee_vat.tax_behavior")
     return FeeVat(country=fee_vat.country, tax_category=category, tax_behavior=behavior)
 
 
@@ -254,5 +260,5 @@ def _read_uses(discount: price_book_pb2.Discount, field: str) -> int | None:
         return None
     uses: int = getattr(discount, field)
     if not 1 <= uses <= USES_MAX:
-        raise FieldInvalid(field=field, uses_max=USES_MAX)
+        raise FieldInvalid(field=field, detail=f"must be 1 to {USES_MAX}", uses_max=USES_MAX)
     return uses

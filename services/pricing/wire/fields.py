@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
 from google.protobuf import timestamp_pb2
+from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 
 from batzen.type.v1 import money_pb2
 from services.errors import FieldInvalid, FieldMissing
@@ -23,6 +24,7 @@ from services.pricing.domain.errors import (
     TimeZoneUnknown,
 )
 from services.pricing.domain.exact import Percent, parse_decimal, require_amount
+from services.shared import fields
 
 YEAR_MIN: Final = 1970
 YEAR_MAX: Final = 9998
@@ -40,14 +42,15 @@ N = TypeVar("N", bound=int)
 T = TypeVar("T")
 
 
-def read_word(known: Mapping[N, T], value: N, *, field: str) -> T:
+def read_word(known: Mapping[N, T], value: N, *, enum: EnumTypeWrapper, field: str) -> T:
     """Return the domain's word. Enums are open, so a number that is none of ours can arrive; 0 may be one of ours."""
     word = known.get(value)
     if word is not None:
         return word
+    offered = fields.one_of(enum.items(), known)
     if value:
-        raise FieldInvalid(field=field, detail="It is none of the values known here.")
-    raise FieldMissing(field=field)
+        raise FieldInvalid(field=field, detail=offered)
+    raise FieldMissing(field=field, detail=offered)
 
 
 def read_currency(code: str, *, currencies: Mapping[str, Currency], field: str) -> str:
@@ -67,7 +70,7 @@ def read_amount(
     if money.amount_minor < 0:
         raise AmountNegative(field=f"{field}.amount_minor")
     if money.amount_minor < at_least:
-        raise FieldInvalid(field=f"{field}.amount_minor", detail=f"It must be at least {at_least}.")
+        raise FieldInvalid(field=f"{field}.amount_minor", detail=f"must be at least {at_least}")
     return require_amount(money.amount_minor, field=f"{field}.amount_minor"), currency_code
 
 
@@ -75,7 +78,8 @@ def read_percent(text: str, *, field: str, at_most: int, may_be_zero: bool) -> P
     """Return the percentage, from 0 or above 0 to `at_most`."""
     value = parse_decimal(text, field=field, fraction_digits_max=PERCENT_FRACTION_DIGITS_MAX)
     if not 0 <= value <= at_most or (value == 0 and not may_be_zero):
-        raise PercentOutOfRange(field=field, percent_max=at_most)
+        detail = f"must be {'0 to' if may_be_zero else 'above 0 and at most'} {at_most}"
+        raise PercentOutOfRange(field=field, detail=detail, percent_max=at_most)
     return Percent.of(_without_sign(value))
 
 

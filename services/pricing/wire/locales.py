@@ -16,11 +16,11 @@ LOCALES_MAX: Final = 10
 def require_locales(locales: Sequence[str]) -> tuple[str, ...]:
     """Return the locales; raise `FieldInvalid` or `LocaleUnknown` at the first that is too much, twice or unknown."""
     if len(locales) > LOCALES_MAX:
-        raise FieldInvalid(field="locales", detail=f"There are more than {LOCALES_MAX}.")
+        raise FieldInvalid(field="locales", detail=f"must be at most {LOCALES_MAX}")
     seen: set[str] = set()
     for index, locale in enumerate(locales):
         if locale.lower() in seen:
-            raise FieldInvalid(field=f"locales[{index}]", detail="It stands there twice.")
+            raise FieldInvalid(field=f"locales[{index}]", detail="must stand there once")
         seen.add(locale.lower())
         if find_locale(locale.lower()) is None:
             raise LocaleUnknown(field=f"locales[{index}]")

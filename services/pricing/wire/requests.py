@@ -92,8 +92,8 @@ def read_create_quote(
         coupon_codes=_read_coupon_codes(request),
         adjustments=_read_adjustments(request, currencies=currencies),
         rounding=Rounding(
-            point=read_word(POINTS, request.rounding.point, field="rounding.point"),
-            mode=read_word(MODES, request.rounding.mode, field="rounding.mode"),
+            point=read_word(POINTS, request.rounding.point, enum=pricing_pb2.RoundingPoint, field="rounding.point"),
+            mode=read_word(MODES, request.rounding.mode, enum=pricing_pb2.RoundingMode, field="rounding.mode"),
             step_minor=currencies[lines[0].currency_code].step_minor,  # whatever the request says: it is not asked
         ),
     )
@@ -110,7 +110,7 @@ def read_terms(
     entry: pricing_pb2.Adjustment | price_book_pb2.Discount, *, currencies: Mapping[str, Currency]
 ) -> tuple[Terms, set[str]]:
     """Return how much an adjustment is, and the currencies that its amounts name."""
-    direction = read_word(DIRECTIONS, entry.direction, field="direction")
+    direction = read_word(DIRECTIONS, entry.direction, enum=price_book_pb2.AdjustmentDirection, field="direction")
     named: set[str] = set()
     percent: Percent | None = None
     fixed_minor = cap_minor = None
@@ -127,13 +127,14 @@ def read_terms(
         cap_minor, currency = read_amount(entry.cap, currencies=currencies, field="cap", at_least=1)
         named.add(currency)
     if abs(entry.stacking_order) > STACKING_ORDER_MAX:
-        raise FieldInvalid(field="stacking_order", stacking_order_max=STACKING_ORDER_MAX)
+        detail = f"must be {-STACKING_ORDER_MAX} to {STACKING_ORDER_MAX}"
+        raise FieldInvalid(field="stacking_order", detail=detail, stacking_order_max=STACKING_ORDER_MAX)
     return Terms(
         direction=direction,
         percent=percent,
         fixed_minor=fixed_minor,
         cap_minor=cap_minor,
-        funder=read_word(FUNDERS, entry.funder, field="funder"),
+        funder=read_word(FUNDERS, entry.funder, enum=price_book_pb2.Funder, field="funder"),
         stacking_order=entry.stacking_order,
     ), named
 
@@ -152,7 +153,7 @@ def _read_lines(
 
 
 def _read_line(line: pricing_pb2.Line, *, currencies: Mapping[str, Currency], now: datetime) -> CartLine:
-    kind = read_word(KINDS, line.kind, field="kind")
+    kind = read_word(KINDS, line.kind, enum=price_book_pb2.LineKind, field="kind")
     if not line.HasField("unit_amount"):
         raise FieldMissing(field="unit_amount")
     return CartLine(
@@ -166,10 +167,14 @@ def _read_line(line: pricing_pb2.Line, *, currencies: Mapping[str, Currency], no
         ),
         tax_category=line.tax_category or TAX_CATEGORY_DEFAULT,
         country=line.country or COUNTRY_DEFAULT,
-        tax_behavior=read_word(BEHAVIORS, line.tax_behavior, field="tax_behavior"),
-        tax_treatment=read_word(TREATMENTS, line.tax_treatment, field="tax_treatment"),
+        tax_behavior=read_word(BEHAVIORS, line.tax_behavior, enum=price_book_pb2.TaxBehavior, field="tax_behavior"),
+        tax_treatment=read_word(
+            TREATMENTS, line.tax_treatment, enum=price_book_pb2.TaxTreatment, field="tax_treatment"
+        ),
         tax_treatment_reason=line.tax_treatment_reason,
-        vat_liability=read_word(LIABILITIES, line.vat_liability, field="vat_liability"),
+        vat_liability=read_word(
+            LIABILITIES, line.vat_liability, enum=price_book_pb2.VatLiability, field="vat_liability"
+        ),
         tax_date=_read_tax_date(line, now=now),
     )
 
@@ -196,7 +201,7 @@ def _read_adjustments(
     request: pricing_pb2.CreateQuoteRequest, *, currencies: Mapping[str, Currency]
 ) -> tuple[CallerAdjustment, ...]:
     if len(request.adjustments) > ADJUSTMENTS_MAX:
-        raise FieldInvalid(field="adjustments", detail=f"There are more than {ADJUSTMENTS_MAX}.")
+        raise FieldInvalid(field="adjustments", detail=f"must be at most {ADJUSTMENTS_MAX}")
     adjustments = []
     for index, adjustment in enumerate(request.adjustments):
         try:
@@ -211,7 +216,7 @@ def _read_adjustment(adjustment: pricing_pb2.Adjustment, *, currencies: Mapping[
     require_match(adjustment.adjustment_id, pattern=ID, field="adjustment_id")
     terms, named = read_terms(adjustment, currencies=currencies)
     if len(adjustment.line_ids) > LINES_MAX:
-        raise FieldInvalid(field="line_ids", detail=f"There are more than {LINES_MAX}.")
+        raise FieldInvalid(field="line_ids", detail=f"must be at most {LINES_MAX}")
     return CallerAdjustment(
         adjustment_id=adjustment.adjustment_id,
         terms=terms,
@@ -232,5 +237,5 @@ def _read_ttl(request: pricing_pb2.CreateQuoteRequest) -> timedelta:
         return TTL_DEFAULT
     seconds = request.ttl.seconds
     if request.ttl.nanos or not TTL_MIN.total_seconds() <= seconds <= TTL_MAX.total_seconds():
-        raise FieldInvalid(field="ttl", detail="It must be from 1 minute to 500 days, in whole seconds.")
+        raise FieldInvalid(field="ttl", detail="must be 1 minute to 500 days, in whole seconds")
     return timedelta(seconds=seconds)

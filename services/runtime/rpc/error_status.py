@@ -66,11 +66,12 @@ def _from_service_error(error: ServiceError) -> Answer:
     reason = getattr(error, "reason", None)
     if reason is None or not hasattr(error, "status"):  # a branch of the tree was raised instead of a leaf
         return BUG
-    message = str(error)[:TEXT_CHARACTERS_MAX]
+    message = error.message[:TEXT_CHARACTERS_MAX]
     metadata = {key: value[:TEXT_CHARACTERS_MAX] for key, value in error.metadata.items()}
     details = [_packed(error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata))]
     if error.field is not None:
-        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=message, reason=reason)
+        sentence = str(error)[:TEXT_CHARACTERS_MAX]
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=sentence, reason=reason)
         details.append(_packed(error_details_pb2.BadRequest(field_violations=[violation])))
     if error.retry_after is not None:
         delay = duration_pb2.Duration()
@@ -88,7 +89,7 @@ def _from_service_error(error: ServiceError) -> Answer:
 
 def refusal_of(error: aio.AioRpcError) -> Refusal:
     """Return the refusal in a peer's failure; without a reason it came from elsewhere than a service of the suite."""
-    reason, metadata, field = "", {}, None
+    reason, metadata, field, message = "", {}, None, error.details() or ""
     try:
         status = rpc_status.from_call(error)  # type: ignore[arg-type]  # an aio error has what a call has
     except ValueError:  # details that contradict the status: something between us and the server rewrote one of them
@@ -99,9 +100,8 @@ def refusal_of(error: aio.AioRpcError) -> Refusal:
             reason, metadata = info.reason, dict(info.metadata)
         elif detail.Unpack(request) and request.field_violations:
             field = request.field_violations[0].field
-    return Refusal(
-        status=error.code().name, reason=reason, message=error.details() or "", field=field, metadata=metadata
-    )
+            message = request.field_violations[0].description  # without the field, which may get another name here
+    return Refusal(status=error.code().name, reason=reason, message=message, field=field, metadata=metadata)
 
 
 def _packed(

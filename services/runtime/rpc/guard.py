@@ -227,7 +227,7 @@ class Guard:
         """Return why a stream was ended, if it was."""
         if not ending.expired():
             return None
-        return ShuttingDown() if self._draining.is_set() else Unauthenticated(detail="The token has expired.")
+        return ShuttingDown() if self._draining.is_set() else Unauthenticated(detail="It has expired.")
 
 
 async def _run_generator(behavior: Callable[..., Any], request: Any, context: Context) -> None:

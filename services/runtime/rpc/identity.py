@@ -112,7 +112,7 @@ class TokenVerifier:
             self._known[digest] = caller
         elif caller.expire_time <= self._now():
             del self._known[digest]
-            raise Unauthenticated(detail="The token has expired.")
+            raise Unauthenticated(detail="It has expired.")
         return caller
 
     async def _check(self, token: str) -> Caller:
@@ -146,10 +146,10 @@ class TokenVerifier:
     def _caller(self, claims: dict[str, Any]) -> Caller:
         now = self._now()
         if instant(claims["iat"]) > now + LEEWAY or ("nbf" in claims and instant(claims["nbf"]) > now + LEEWAY):
-            raise Unauthenticated(detail="The token is not valid yet.")
+            raise Unauthenticated(detail="It is not valid yet.")
         expire_time = instant(claims["exp"]) + LEEWAY
         if expire_time <= now:
-            raise Unauthenticated(detail="The token has expired.")
+            raise Unauthenticated(detail="It has expired.")
         subject, tenant_id, roles = claims["sub"], claims["tenant"], claims["roles"]
         if not isinstance(subject, str) or len(subject) > SUBJECT_CHARACTERS_MAX or not _SUBJECT.fullmatch(subject):
             raise Unauthenticated

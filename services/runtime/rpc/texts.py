@@ -47,13 +47,16 @@ def check_texts(message: Message, encoded: bytes) -> None:
     looked_through = 0
     for path, text in _texts(message, "", has_unknown=_has_unknown(message)):
         if "\0" in text:
-            raise FieldInvalid(field=path, detail="It holds a NUL character.")
+            raise FieldInvalid(field=path, detail="must hold no NUL character")
         if len(text) > TEXT_CHARACTERS_MAX:
-            raise FieldInvalid(field=path, detail=f"At most {TEXT_CHARACTERS_MAX} characters.")
+            raise FieldInvalid(field=path, detail=f"must have at most {TEXT_CHARACTERS_MAX} characters")
         for groups in digits_in(text):
             looked_through += len(groups)
             if looked_through > GROUPS_MAX:
-                raise FieldInvalid(field=path, detail="The texts of this request have too many digits.")
+                raise FieldInvalid(
+                    field=path,
+                    detail=f"must have at most {GROUPS_MAX} groups of digits, with all other texts of this request",
+                )
             if is_card_number_in(groups):
                 raise CardNumberRefused(field=path)
 

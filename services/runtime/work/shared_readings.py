@@ -65,12 +65,12 @@ class SharedReadings(Generic[Answer]):
                 task = detached(self._read(key, thing, read), name="reading")
             if is_free:
                 thing.running = task
-                return await _answer(task)
+                return await _answer(task, is_own=True)
             thing.next, thing.asking = task, 0
         if thing.asking >= self._asking_max:
             raise TooManyCalls(detail="Too many ask for this payment.")
         thing.asking += 1
-        return await _answer(thing.next)
+        return await _answer(thing.next, is_own=False)
 
     @asynccontextmanager
     async def draining(self) -> AsyncIterator[None]:
@@ -126,13 +126,14 @@ class KeptReadings(Generic[Answer]):
     async def ask(self, key: Hashable, read: Callable[[], Awaitable[Answer]]) -> Answer:
         """Return what was read at most `kept_s` ago. What failed is not kept."""
         task = self._kept.get(key)
+        is_own = task is None
         if task is None:
             with call_context.acting_for(call_context.current_tenant(), correlation=call_context.correlation_id()):
                 task = detached(self._read(key, read), name="reading")
             if len(self._kept) >= self._kept_max:
                 del self._kept[next(iter(self._kept))]
             self._kept[key] = task
-        return await _answer(task)
+        return await _answer(task, is_own=is_own)
 
     def forget(self, key: Hashable) -> None:
         """Have the next one who asks get a reading that begins then."""
@@ -153,10 +154,13 @@ class KeptReadings(Generic[Answer]):
             del self._kept[key]
 
 
-async def _answer(task: asyncio.Task[Answer]) -> Answer:
-    """Wait for a reading as long as the caller's time allows."""
+async def _answer(task: asyncio.Task[Answer], *, is_own: bool) -> Answer:
+    """Wait for a reading as long as the caller's time allows; who began it with next to none waits until its end."""
     remaining_s = call_context.time_remaining()
-    done, _ = await asyncio.wait({task}, timeout=None if remaining_s is None else max(remaining_s - ANSWER_MARGIN_S, 0))
+    wait_s = None if remaining_s is None else remaining_s - ANSWER_MARGIN_S
+    if is_own and wait_s is not None and wait_s <= 0:
+        return await asyncio.shield(task)
+    done, _ = await asyncio.wait({task}, timeout=None if wait_s is None else max(wait_s, 0))
     if not done:
         raise RequestInProgress
     return task.result()

@@ -10,6 +10,7 @@ from services.errors import (
     NotFound,
     OutOfRange,
     ResourceExhausted,
+    Unauthenticated,
     Unavailable,
 )
 
@@ -18,6 +19,10 @@ class PaymentNotFound(NotFound):
     """There is no such payment."""
 
     reason = "PAYMENT_NOT_FOUND"
+
+
+class AssertionInvalid(Unauthenticated):
+    """The watch carries no valid assertion of its person."""
 
 
 class PaymentExists(AlreadyExists):

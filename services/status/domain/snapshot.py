@@ -8,6 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
+from services.shared import payment
 from services.shared.payment import Amounts, Attention, Method, PaymentError
 from services.shared.states import Cause, Phase, State
 
@@ -77,15 +78,7 @@ OPENED: Final = Snapshot(collection=State.INITIALIZED, cause=Cause.STEP)
 
 def state_of(snapshot: Snapshot) -> State:
     """Return what a payment has come to; the rules are those of `STATE_RULES`, the first that applies."""
-    amounts = snapshot.amounts
-    if amounts.disputed_open_minor > 0:
-        return State.DISPUTED
-    if amounts.disputed_lost_minor > 0:
-        return State.DISPUTE_LOST
-    if amounts.refunded_minor > 0:
-        is_all = amounts.refunded_minor == amounts.captured_minor and not amounts.capturable_minor
-        return State.REFUNDED if is_all else State.PARTIALLY_REFUNDED
-    return snapshot.collection
+    return payment.state_of(snapshot.collection, snapshot.amounts)
 
 
 STATE_RULES: Final = (

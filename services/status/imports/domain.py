@@ -65,13 +65,15 @@ class History:
             if one.request_id in seen:
                 raise RequestIdReused(field=f"{at}.request_id")
             if one.snapshot.cause is not Cause.IMPORT:
-                raise FieldInvalid(field=f"{at}.snapshot.cause", detail="It is not IMPORT.")
+                raise FieldInvalid(field=f"{at}.snapshot.cause", detail="must be IMPORT")
             if one.record_time < before:
-                raise FieldInvalid(field=f"{at}.record_time", detail="It is before what came before it.")
+                raise FieldInvalid(field=f"{at}.record_time", detail="must not be before what came before it")
             refuse_illegal(collection, one.snapshot, total_is_zero=self.opening.total_amount_minor == 0)
             seen.add(one.request_id)
             collection, before = one.snapshot.collection, one.record_time
         if before > now:
-            raise FieldInvalid(field="revisions", detail="They end in the future.")
+            raise FieldInvalid(field="revisions", detail="must not end in the future")
         if not is_settled(self.latest.snapshot):
-            raise FieldInvalid(field="revisions", detail="Something is still awaited of it: it is not over.")
+            raise FieldInvalid(
+                field="revisions", detail="must end with a payment that is over: something is still awaited of it"
+            )

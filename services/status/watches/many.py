@@ -14,7 +14,7 @@ from services.errors import PermissionDenied, ServiceError, Unauthenticated
 from services.runtime.rpc.access import Access
 from services.runtime.rpc.identity import FRONT, Caller
 from services.status.domain.commands import Add, Command, Drop, Renew
-from services.status.domain.errors import PaymentNotFound, TooManyWatches
+from services.status.domain.errors import AssertionInvalid, PaymentNotFound, TooManyWatches
 from services.status.domain.records import Payment
 from services.status.storage.rows import Unreadable
 from services.status.storage.store import StatusStore
@@ -44,8 +44,11 @@ class Identify:
         self._tenant_id = tenant_id
 
     async def __call__(self, assertion: str) -> tuple[Caller, Access]:
-        """Raises Unauthenticated if it is not good, PermissionDenied if it is another tenant's or may not watch."""
-        caller = await self._verify(assertion)
+        """Raises AssertionInvalid if it is not good, PermissionDenied if it is another tenant's or may not watch."""
+        try:
+            caller = await self._verify(assertion)
+        except Unauthenticated as error:  # which speaks of the token of a call
+            raise AssertionInvalid(field="assertion", detail=error.detail) from error
         if caller.tenant_id != self._tenant_id:
             raise PermissionDenied
         return caller, self._reach(caller)
@@ -104,7 +107,7 @@ class ManyWatches:
         now = self._now()
         for user in [user for user in self._users.values() if user.caller.expire_time <= now]:
             for payment_id in tuple(user.payment_ids):
-                self._end(payment_id, Unauthenticated(detail="The assertion has expired."))
+                self._end(payment_id, AssertionInvalid(detail="It has expired."))
 
     def close(self) -> None:
         """Forget all watches."""

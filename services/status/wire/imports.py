@@ -17,7 +17,7 @@ def history_of(message: status_pb2.ImportedPayment) -> History:
     if open_time is None:
         raise FieldMissing(field="open_time")
     if not 1 <= len(message.revisions) <= REVISIONS_MAX:
-        raise FieldInvalid(field="revisions", detail=f"There are not 1 to {REVISIONS_MAX}.")
+        raise FieldInvalid(field="revisions", detail=f"must be 1 to {REVISIONS_MAX}")
     return History(
         opening=opening,
         open_request_id=request_id,

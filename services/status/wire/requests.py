@@ -94,27 +94,30 @@ def snapshot_of(
         raise FieldMissing(field="snapshot")
     message = request.snapshot
     if message.ByteSize() > SNAPSHOT_BYTES_MAX:
-        raise FieldInvalid(field="snapshot", detail=f"It has more than {SNAPSHOT_BYTES_MAX} bytes.")
+        raise FieldInvalid(field="snapshot", detail=f"must have at most {SNAPSHOT_BYTES_MAX} bytes")
     collection = _COLLECTIONS.get(message.collection)
     if collection is None:
-        raise FieldInvalid(field="snapshot.collection", detail="It is none of INITIALIZED to EXPIRED.")
+        raise FieldInvalid(field="snapshot.collection", detail="must be one of INITIALIZED to EXPIRED")
     cause = _CAUSES.get(message.cause)
     if cause is None:
-        raise FieldInvalid(field="snapshot.cause")
+        offered = fields.one_of(payment_pb2.PaymentSnapshot.Cause.items(), _CAUSES)
+        raise FieldInvalid(field="snapshot.cause", detail=offered)
     if message.attempt < 0:
-        raise FieldInvalid(field="snapshot.attempt", detail="It is negative.")
+        raise FieldInvalid(field="snapshot.attempt", detail="must be at least 0")
     if message.decline_count < 0:
-        raise FieldInvalid(field="snapshot.decline_count", detail="It is negative.")
+        raise FieldInvalid(field="snapshot.decline_count", detail="must be at least 0")
     if message.recovery_count < 0:
-        raise FieldInvalid(field="snapshot.recovery_count", detail="It is negative.")
+        raise FieldInvalid(field="snapshot.recovery_count", detail="must be at least 0")
     if message.HasField("total_minor") and message.total_minor <= 0:
-        raise FieldInvalid(field="snapshot.total_minor", detail="A payment is priced anew to something.")
+        raise FieldInvalid(
+            field="snapshot.total_minor", detail="must be above 0: a payment is priced anew to something"
+        )
     amounts = wire.amounts(message)
     contradiction = amounts.contradiction()
     if contradiction is not None:
         raise AmountsInconsistent(field="snapshot.amounts", detail=contradiction)
     if "\0" in _texts(message):
-        raise FieldInvalid(field="snapshot", detail="A text holds a zero character, which cannot be stored.")
+        raise FieldInvalid(field="snapshot", detail="must hold no NUL character")
     return Snapshot(
         collection=collection,
         cause=cause,
@@ -138,7 +141,7 @@ def links(ids: Iterable[str], *, field: str) -> tuple[str, ...]:
     """Return ids of sellers or bookings, each once, in their order."""
     distinct = tuple(dict.fromkeys(ids))
     if len(distinct) > LINKS_MAX:
-        raise FieldInvalid(field=field, detail=f"There are more than {LINKS_MAX}.")
+        raise FieldInvalid(field=field, detail=f"must be at most {LINKS_MAX}")
     return tuple(
         fields.reference(link, field=f"{field}[{index}]", required=True) for index, link in enumerate(distinct)
     )
@@ -146,14 +149,14 @@ def links(ids: Iterable[str], *, field: str) -> tuple[str, ...]:
 
 def revision(value: int, *, field: str, at_least: int) -> int:
     if value < at_least:
-        raise FieldInvalid(field=field, detail=f"It is less than {at_least}.")
+        raise FieldInvalid(field=field, detail=f"must be at least {at_least}")
     return value
 
 
 def commands_of(request: status_pb2.WatchManyRequest) -> list[Command]:
     """Return the commands; an Add that is not valid says so itself, since it closes no more than its watch."""
     if not 1 <= len(request.commands) <= COMMANDS_MAX:
-        raise FieldInvalid(field="commands", detail=f"It has not 1 to {COMMANDS_MAX}.")
+        raise FieldInvalid(field="commands", detail=f"must be 1 to {COMMANDS_MAX}")
     return [_command(command, index) for index, command in enumerate(request.commands)]
 
 
@@ -166,7 +169,7 @@ def _command(message: status_pb2.WatchManyRequest.Command, index: int) -> Comman
         case "renew":
             return Renew(assertion=message.renew.assertion)
         case _:
-            raise FieldInvalid(field=f"commands[{index}]", detail="It is no command.")
+            raise FieldInvalid(field=f"commands[{index}]", detail="must be one of add, drop, renew")
 
 
 def _add(message: status_pb2.WatchManyRequest.Add) -> Add:
@@ -214,7 +217,7 @@ def filter_of(message: status_pb2.PaymentFilter, *, tenant_id: str, own_of: str,
 def _span_of(message: status_pb2.PaymentFilter) -> tuple[datetime | None, datetime | None]:
     start, end = _moment(message, "open_start_time"), _moment(message, "open_end_time")
     if start is not None and end is not None and end <= start:
-        raise FieldInvalid(field="filter.open_end_time", detail="It is not after `open_start_time`.")
+        raise FieldInvalid(field="filter.open_end_time", detail="must be after `open_start_time`")
     return start, end
 
 
@@ -222,7 +225,7 @@ def _moment(message: status_pb2.PaymentFilter, name: str) -> datetime | None:
     try:
         return wire.instant(message, name)
     except (ValueError, OverflowError):
-        raise FieldInvalid(field=f"filter.{name}", detail="There is no such moment.") from None
+        raise FieldInvalid(field=f"filter.{name}", detail="must be an instant of the years 1 to 9999") from None
 
 
 def _total_of(message: status_pb2.PaymentFilter) -> tuple[int | None, int | None]:
@@ -234,16 +237,16 @@ def _total_of(message: status_pb2.PaymentFilter) -> tuple[int | None, int | None
         raise FieldMissing(field="filter.currency_code")
     for name, minor in (("total_min_minor", least), ("total_max_minor", most)):
         if minor is not None and not 0 <= minor <= AMOUNT_MINOR_MAX:
-            raise FieldInvalid(field=f"filter.{name}", detail=f"0 to {AMOUNT_MINOR_MAX}.")
+            raise FieldInvalid(field=f"filter.{name}", detail=f"must be 0 to {AMOUNT_MINOR_MAX}")
     if least is not None and most is not None and most < least:
-        raise FieldInvalid(field="filter.total_max_minor", detail="It is below `total_min_minor`.")
+        raise FieldInvalid(field="filter.total_max_minor", detail="must be at least `total_min_minor`")
     return least, most
 
 
 def _attention_reasons_of(message: status_pb2.PaymentFilter) -> tuple[str, ...]:
     reasons = sorted(set(message.attention_reasons))
     if len(reasons) > ATTENTION_REASONS_MAX:
-        raise FieldInvalid(field="filter.attention_reasons", detail=f"There are more than {ATTENTION_REASONS_MAX}.")
+        raise FieldInvalid(field="filter.attention_reasons", detail=f"must be at most {ATTENTION_REASONS_MAX}")
     return tuple(
         fields.reference(reason, field=f"filter.attention_reasons[{index}]", required=True)
         for index, reason in enumerate(reasons)
@@ -255,7 +258,9 @@ def states_of(numbers: Iterable[int]) -> tuple[State, ...]:
     states = set()
     for index, number in enumerate(numbers):
         if number not in STATES:
-            raise FieldInvalid(field=f"filter.states[{index}]", detail="It is no state of a payment.")
+            raise FieldInvalid(
+                field=f"filter.states[{index}]", detail=fields.one_of(payment_pb2.PaymentState.items(), STATES)
+            )
         states.add(STATES[number])
     return tuple(state for state in State if state in states)
 

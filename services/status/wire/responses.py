@@ -133,7 +133,7 @@ def many_canceled(payment_id: str, *, error: ServiceError | None, resume_after_r
     if error is not None:
         canceled.code = code_pb2.Code.Value(error.status)
         canceled.reason = error.reason
-        canceled.message = str(error)
+        canceled.message = error.message
         canceled.metadata.update(error.metadata if error.field is None else {"field": error.field, **error.metadata})
     event = status_pb2.WatchManyResponse.Event(canceled=canceled)
     return status_pb2.WatchManyResponse(events=[event]).SerializeToString()

@@ -44,7 +44,7 @@ def minor_units(amount: object, *, currency_code: str) -> Money:
     except LegacyPriceError as error:
         raise Refusal(400, "FIELD_INVALID", field="amount", explanation=error.problem) from error
     if money.amount_minor == 0:
-        raise Refusal(400, "FIELD_INVALID", field="amount", explanation="It is zero.")
+        raise Refusal(400, "FIELD_INVALID", field="amount", explanation="must be above 0")
     return money
 
 

@@ -37,7 +37,7 @@ def start_request(body: models.StartPayment, operations: Operations, *, request_
     )
     if body.charge_time is not None:
         if body.charge_time.tzinfo is None:
-            raise Refusal(400, "FIELD_INVALID", field="charge_time", explanation="It names no offset from UTC.")
+            raise Refusal(400, "FIELD_INVALID", field="charge_time", explanation="must name its offset from UTC")
         request.charge_time.FromDatetime(body.charge_time)
     return request
 
@@ -47,7 +47,12 @@ def confirm_request(
 ) -> pb.SubmitPaymentRequest:
     """Return a submit of one method. Raises `Refusal` where none is named, or two."""
     if bool(body.payment_method_id) == bool(body.confirmation_token_id):
-        raise Refusal(400, "FIELD_INVALID", field="payment_method_id", explanation="Name one of the two.")
+        raise Refusal(
+            400,
+            "FIELD_INVALID",
+            field="payment_method_id",
+            explanation="must be given, or `confirmation_token_id`, and not both",
+        )
     request = pb.SubmitPaymentRequest(
         request_id=request_id,
         payment_id=payment_id,

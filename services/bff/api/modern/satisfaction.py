@@ -49,7 +49,7 @@ class SatisfactionResources:
         """Count the answers of the caller's tenant by day of Europe/Zurich. For a service or an operator."""
         begin, end = _day(first, "from"), _day(last, "to")
         if not 0 <= (end - begin).days < DAYS_MAX:
-            explanation = f"It is before the first day, or more than {DAYS_MAX} days are asked for."
+            explanation = f"must be at most {DAYS_MAX - 1} days after `from`, and not before it"
             raise Refusal(400, "FIELD_INVALID", field="to", explanation=explanation)
         found = await answers_by_day(self._front.held, staff.tenant_id, begin, end)
         return models.Satisfaction(
@@ -64,7 +64,7 @@ def _day(text: str, field: str) -> date:
     try:
         day = date.fromisoformat(text)
     except ValueError as error:
-        raise Refusal(400, "FIELD_INVALID", field=field, explanation="There is no such day.") from error
+        raise Refusal(400, "FIELD_INVALID", field=field, explanation="must be a day, YYYY-MM-DD") from error
     if not FIRST <= day <= LAST:
-        raise Refusal(400, "FIELD_INVALID", field=field, explanation=f"It is not within {FIRST} and {LAST}.")
+        raise Refusal(400, "FIELD_INVALID", field=field, explanation=f"must be {FIRST} to {LAST}")
     return day
