@@ -4,7 +4,7 @@ PYTHON ?= python3
 STATE  := .batzen
 VENV   := $(STATE)/venv
 BIN    := $(VENV)/bin
-PROTOS := $(shell find protos -name '*.proto')
+PROTOS := $(shell find protos/batzen -name '*.proto')
 # What drives a browser, where the machine has one; none is ever installed from here.
 BROWSER := $(if $(shell command -v chromium-headless-shell || command -v chromium),$(STATE)/web.stamp)
 export PATH := $(CURDIR)/$(BIN):$(PATH)

@@ -57,7 +57,7 @@ def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
 
 
 async def _make_stubs(folder: Path) -> None:
-    protos = sorted(str(path.relative_to(folder)) for path in (folder / "protos").rglob("*.proto"))
+    protos = sorted(str(path.relative_to(folder)) for path in (folder / "protos" / "batzen").rglob("*.proto"))
     command = ("-m", "grpc_tools.protoc", "-Iprotos", "--python_out=.", "--grpc_python_out=.", *protos)
     making = await asyncio.create_subprocess_exec(sys.executable, *command, cwd=folder)
     if await making.wait():

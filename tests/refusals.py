@@ -26,6 +26,9 @@ def details_of(error: aio.AioRpcError) -> Details:
     for detail in status.details if status else ():
         detail.Unpack(info) or detail.Unpack(bad)
     field = bad.field_violations[0].field if bad.field_violations else ""
+    if field:  # whoever reads the sentence alone knows which field is meant, and what it has to be
+        begin = f"`{field}`: must " if info.reason in ("FIELD_INVALID", "FIELD_MISSING") else f"`{field}`: "
+        assert (error.details() or "").startswith(begin), error.details()
     return Details(reason=info.reason, field=field, metadata=dict(info.metadata), domain=info.domain)
 
 

@@ -100,7 +100,9 @@ async def test_a_refusal_brings_metadata_fields_and_when_to_try_again(channel: a
         await _call(channel, "later")
 
     assert dict(state.value.metadata) == {"state": "CANCELED"}
-    assert [violation.field for violation in field.value.violations] == ["lines[2].quantity"]
+    [violation] = field.value.violations
+    assert (violation.field, violation.description) == ("lines[2].quantity", "must be given")
+    assert field.value.message == "`lines[2].quantity`: must be given"
     assert timedelta(milliseconds=200) == later.value.retry_after
 
 

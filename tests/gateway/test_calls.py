@@ -660,7 +660,7 @@ OF_REQUEST = "SELECT state, due_time, failures FROM calls WHERE request_id = $1"
 
 
 def refusing(*_: object) -> Any:
-    raise FieldInvalid(field="amount")
+    raise FieldInvalid(field="amount", detail="must be above 0")
 
 
 @pytest.mark.parametrize("kind", [Kind.SERVER_ERROR, Kind.LOCK_TIMEOUT, Kind.RATE_LIMIT])

@@ -74,6 +74,7 @@ class Refusal:
     reason: str
     field: str
     metadata: dict[str, str]
+    message: str = field(default="", compare=False)
 
 
 def new_id() -> str:
@@ -200,6 +201,7 @@ async def refused(call: Awaitable[Message]) -> Refusal:
         reason=details.reason,
         field=details.field,
         metadata=details.metadata,
+        message=error.details() or "",
     )
 
 

@@ -145,8 +145,6 @@ def wrong_requests() -> list[Any]:
         case("RefundPayment", refund(UNKNOWN, 0), "amount.amount_minor", INVALID),
         case("RefundPayment", refund(UNKNOWN, -1), "amount.amount_minor", INVALID),
         case("RefundPayment", refund(UNKNOWN, amount=no_money), "amount.currency_code", MISSING),
-        case("RefundPayment", without(refund(UNKNOWN, expected_refundable=chf(0)), "amount"), "expected_refundable",
-             INVALID),
         case("RefundPayment", refund(UNKNOWN, reason=99), "reason", INVALID),
         case("RefundPayment", refund(UNKNOWN, actor_id=""), "actor_id", MISSING),
     ]  # fmt: skip
@@ -231,6 +229,51 @@ async def test_what_a_payment_that_is_not_paid_does_not_allow(
     assert refusal.metadata == {"state": "REQUIRES_PAYMENT_METHOD"}
 
 
+async def test_what_a_payment_that_went_back_does_not_allow(
+    orchestrator: OrchestratorServiceStub, journeys: Journeys
+) -> None:
+    """The refusal says what became of the payment, not how it was collected; nothing left is a state, too."""
+    payment_id = await journeys.paid()
+    await orchestrator.RefundPayment(refund(payment_id, 100))
+    for call in (orchestrator.SubmitPayment(submit(payment_id)), orchestrator.CancelPayment(cancel(payment_id))):
+        refusal = await state_refusal(call)
+        assert refusal.metadata == {"state": "PARTIALLY_REFUNDED"}
+        assert refusal.message.endswith("It is PARTIALLY_REFUNDED.")
+    left_minor = TOTAL_MINOR - 100
+    await orchestrator.RefundPayment(refund(payment_id, left_minor, expected_refundable=chf(left_minor)))
+    assert (await state_refusal(orchestrator.CancelPayment(cancel(payment_id)))).metadata == {"state": "REFUNDED"}
+
+    asked = without(refund(payment_id, expected_refundable=chf(0)), "amount")
+    refusal = await refused(orchestrator.RefundPayment(asked))
+    assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "REFUND_EXCEEDS_REFUNDABLE")
+    assert (refusal.field, refusal.metadata) == ("expected_refundable", {"refundable_minor": "0"})
+    assert refusal.message == "`expected_refundable`: Nothing is left of the payment to give back."
+    assert await refused(orchestrator.RefundPayment(asked)) == refusal
+
+
+async def test_what_a_field_has_to_be_is_said_whoever_minds(orchestrator: OrchestratorServiceStub) -> None:
+    """By the path that the caller knows, also where a service behind the orchestrator minds; with what is taken."""
+    too_much = start()
+    too_much.lines[0].quantity = "10001"
+    refusal = await refused(orchestrator.StartPayment(too_much))
+    assert (refusal.reason, refusal.message) == ("QUANTITY_OUT_OF_RANGE", "`lines[0].quantity`: must be at most 10000")
+
+    of_no_kind = start()
+    of_no_kind.lines[0].kind = 99
+    refusal = await refused(orchestrator.StartPayment(of_no_kind))
+    kinds = "LINE_KIND_SESSION, LINE_KIND_RESERVATION, LINE_KIND_GOODS, LINE_KIND_DIGITAL"
+    assert refusal.message == f"`lines[0].kind`: must be one of {kinds}"
+
+    refusal = await refused(orchestrator.StartPayment(start(collection=99)))
+    assert refusal.message == ("`collection`: must be one of COLLECTION_CHECKOUT, COLLECTION_ELEMENTS, or left out")
+    left_out = start(collection=pb.COLLECTION_UNSPECIFIED, cancel_url="")
+    refusal = await refused(orchestrator.StartPayment(left_out))
+    assert (refusal.reason, refusal.field) == (MISSING, "cancel_url")
+    assert "COLLECTION_CHECKOUT, also where `collection` is left out" in refusal.message
+    page = start(collection=pb.COLLECTION_UNSPECIFIED, cancel_url="https://shop.example/cart")
+    assert (await orchestrator.StartPayment(page)).session.checkout_url, "what is left out has a default that works"
+
+
 async def test_what_a_payment_that_is_called_off_does_not_allow(
     orchestrator: OrchestratorServiceStub, journeys: Journeys
 ) -> None:
@@ -288,7 +331,12 @@ async def test_refunds_that_cannot_be(orchestrator: OrchestratorServiceStub, jou
 
     refusal = await refused(orchestrator.RefundPayment(refund(payment_id, TOTAL_MINOR + 1)))
     assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "REFUND_EXCEEDS_REFUNDABLE")
-    assert refusal.metadata == {"refundable_minor": str(TOTAL_MINOR)}
+    assert (refusal.field, refusal.metadata) == ("amount", {"refundable_minor": str(TOTAL_MINOR)})
+    assert f"at most {TOTAL_MINOR} minor units" in refusal.message
+
+    all_of_nothing = without(refund(payment_id, expected_refundable=chf(0)), "amount")
+    refusal = await refused(orchestrator.RefundPayment(all_of_nothing))
+    assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "REFUNDABLE_CHANGED"), "there is something"
 
     preview = pb.PreviewRefundRequest(payment_id=payment_id, amount=chf(TOTAL_MINOR + 1))
     refusal = await refused(orchestrator.PreviewRefund(preview))

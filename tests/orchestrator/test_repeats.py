@@ -231,6 +231,19 @@ async def test_who_has_little_time_hears_that_it_still_runs(
     assert len(await journeys.charges(payment_id)) == 1
 
 
+async def test_the_only_call_does_not_hear_that_another_still_runs(
+    orchestrator: OrchestratorServiceStub, journeys: Journeys
+) -> None:
+    """With less time left than an answer takes it waits for its own end, and its work goes on."""
+    payment_id = await journeys.started()
+    asked = submit(payment_id)
+    await journeys.stripe.fault("pause", route=CONFIRM)
+    assert (await refused(orchestrator.SubmitPayment(asked, timeout=0.02))).code == "DEADLINE_EXCEEDED"
+    await journeys.stripe.resume()
+    assert state_of((await orchestrator.SubmitPayment(asked)).payment) == "SUCCEEDED"
+    assert len(await journeys.charges(payment_id)) == 1
+
+
 async def test_a_request_that_waited_is_answered_by_whoever_carried_it_out(
     orchestrator: OrchestratorServiceStub, replica: Orchestrator, journeys: Journeys, clock: Clock
 ) -> None:

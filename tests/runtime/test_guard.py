@@ -74,7 +74,7 @@ async def test_every_kind_of_handler_answers(issuer: Issuer) -> None:
 async def test_an_expected_failure_travels_with_reason_field_metadata_and_delay(issuer: Issuer) -> None:
     async def refuse(request: StringValue, _context: object) -> StringValue:
         if request.value == "field":
-            raise FieldInvalid(field="lines[2].quantity", detail="Must be above 0.", given=-1)
+            raise FieldInvalid(field="lines[2].quantity", detail="must be above 0", given=-1)
         raise RequestInProgress
 
     async with serving(issuer, {"Echo": unary(refuse)}) as service:
@@ -82,15 +82,16 @@ async def test_an_expected_failure_travels_with_reason_field_metadata_and_delay(
         delayed = await refusal(service.unary()(HELLO))
 
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert error.details() == "A field of the request has a value it may not have. Must be above 0."
+    assert error.details() == "`lines[2].quantity`: must be above 0"
     info = details_of(error)
     assert (info.reason, info.domain, info.metadata) == ("FIELD_INVALID", "batzen", {"given": "-1"})
     status = rpc_status.from_call(error)
     bad_request = error_details_pb2.BadRequest()
     assert status is not None
     assert status.details[1].Unpack(bad_request)
-    assert bad_request.field_violations[0].field == "lines[2].quantity"
-    first = FieldInvalid(field="lines[2].quantity", detail="Must be above 0.", given=-1)
+    violation = bad_request.field_violations[0]
+    assert (violation.field, violation.description) == ("lines[2].quantity", "must be above 0")
+    first = FieldInvalid(field="lines[2].quantity", detail="must be above 0", given=-1)
     assert to_json(refusal_of(error)) == to_json(first)  # as a service that calls this one passes it on
     status = rpc_status.from_call(delayed)
     retry = error_details_pb2.RetryInfo()
@@ -288,7 +289,7 @@ async def test_one_line_per_call_says_who_what_and_how_it_ended(
 ) -> None:
     async def refuse(request: StringValue, _context: object) -> StringValue:
         if request.value:
-            raise FieldInvalid(field="value")
+            raise FieldInvalid(field="value", detail="must be empty")
         return request
 
     caplog.set_level(logging.INFO)

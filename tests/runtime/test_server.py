@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.wrappers_pb2 import StringValue
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 
 from local.issuer import Issuer
 from services.runtime.rpc.access import Allow
@@ -18,6 +18,7 @@ from services.runtime.rpc.call_context import current_access
 from services.runtime.rpc.health import FAILURES_TO_UNREADY, Health, probed
 from services.runtime.rpc.identity import TokenVerifier
 from services.runtime.rpc.jwks import KeySet
+from services.runtime.rpc.reflection import ALPHA, V1
 from services.runtime.rpc.server import running_server
 from tests.runtime.echo import ANYBODY, NOW, SERVICE, Echo, echo, refusal, register, serving, unary
 
@@ -157,16 +158,33 @@ async def test_readiness_falls_after_failures_in_a_row_and_rises_at_once() -> No
     assert seen == [NOT_SERVING, SERVING, SERVING, SERVING, SERVING, SERVING, SERVING, NOT_SERVING, SERVING, SERVING]
 
 
-async def test_reflection_is_off_unless_asked_for(issuer: Issuer) -> None:
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+async def test_reflection_is_off_unless_asked_for(issuer: Issuer, version: str) -> None:
+    """Under its name of today and its name of before; each tells of both, and what their messages are."""
+    name = f"grpc.reflection.{version}.ServerReflection"
+
+    async def answer_to(service: Echo, **request: str) -> reflection_pb2.ServerReflectionResponse:
+        ask = service.channel.stream_stream(
+            f"/{name}/ServerReflectionInfo",
+            reflection_pb2.ServerReflectionRequest.SerializeToString,
+            reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        call = ask([reflection_pb2.ServerReflectionRequest(**request)])
+        answer: reflection_pb2.ServerReflectionResponse = await call.read()
+        return answer
+
     async def services_of(service: Echo) -> set[str]:
-        stub: Any = reflection_pb2_grpc.ServerReflectionStub(service.channel)
-        call = stub.ServerReflectionInfo([reflection_pb2.ServerReflectionRequest(list_services="")])
-        return {entry.name for entry in (await call.read()).list_services_response.service}
+        answer = await answer_to(service, list_services="")
+        return {entry.name for entry in answer.list_services_response.service}
 
     async with serving(issuer, {"Echo": unary(echo)}, token="") as service:
         with pytest.raises(aio.AioRpcError) as caught:
             await services_of(service)
     async with serving(issuer, {"Echo": unary(echo)}, token="", reflected=True) as service:
-        assert SERVICE in await services_of(service)
+        assert {SERVICE, V1, ALPHA} <= await services_of(service)
+        told = await answer_to(service, file_containing_symbol=name)
+        [file] = map(FileDescriptorProto.FromString, told.file_descriptor_response.file_descriptor_proto)
+        assert file.package == f"grpc.reflection.{version}"
+        assert file.service[0].method[0].input_type == f".{file.package}.ServerReflectionRequest"
 
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
+from datetime import UTC, datetime
 
 import pytest
 
-from services.errors import TooManyCalls
+from services.errors import RequestInProgress, TooManyCalls
 from services.runtime.rpc import call_context
-from services.runtime.work.shared_readings import KeptReadings, SharedReadings
+from services.runtime.rpc.access import Access
+from services.runtime.rpc.identity import SERVICE, Caller
+from services.runtime.work.shared_readings import ANSWER_MARGIN_S, KeptReadings, SharedReadings
 from tests.eventually import eventually
 
 WITHIN_S = 10.0
 PAUSE_S = 0.05
 FOR_EVER_S = 3600.0
+CALLER = Caller(
+    subject="shop", tenant_id="main", roles=frozenset({SERVICE}), expire_time=datetime.max.replace(tzinfo=UTC)
+)
 
 
 @pytest.fixture(autouse=True)
@@ -172,3 +178,23 @@ async def test_the_oldest_goes_when_too_many_are_kept() -> None:
         await readings.ask(key, source.read)
     assert await readings.ask("c", source.read) == 3
     assert await readings.ask("a", source.read) == 4
+
+
+async def test_who_is_the_first_to_ask_with_next_to_no_time_left_does_not_hear_that_another_asks() -> None:
+    """The reading is its own: it gets the answer if that comes in time, and else its time is over."""
+    readings, source = SharedReadings[int](), Source()
+
+    async def ask() -> int:
+        call_context.begin(correlation="c", remaining_s=ANSWER_MARGIN_S / 2)
+        call_context.admitted(CALLER, Access(own_as=frozenset()))
+        return await readings.ask("thing", source.read)
+
+    first = asyncio.create_task(ask())
+    await source.until_begun(1)
+    second = asyncio.create_task(ask())
+    with pytest.raises(RequestInProgress):
+        await second
+    assert not first.done()
+    source.going.set()
+    async with asyncio.timeout(WITHIN_S):
+        assert await first == 1

@@ -251,7 +251,10 @@ async def test_an_assertion_narrows_a_watch_to_what_its_user_may_see(
             ("x", "UNAUTHENTICATED"),
         ):
             await many.say(add(own, assertion=assertion))
-            assert (await many.canceled(own)).reason == reason
+            canceled = await many.canceled(own)
+            assert canceled.reason == reason
+            if reason == "UNAUTHENTICATED":  # not the token of the stream, which is good
+                assert canceled.message.startswith("`assertion`: The watch carries no valid assertion"), canceled
 
     async with replica.connect("payer_1", roles=["payer"]) as other, watch_many(other) as many:
         await many.say(add(own, assertion=payer))
@@ -283,6 +286,7 @@ async def test_an_assertion_that_expires_ends_its_watches_unless_it_is_renewed(
         now.pass_by(minute + LEEWAY)
         end = await many.canceled(second)
         assert (end.reason, end.resume_after_revision) == ("UNAUTHENTICATED", 1)
+        assert end.message == "The watch carries no valid assertion of its person. It has expired."
         await move(status, first, snapshot())
         assert await many.revisions(first, upto=2) == [2]
 

@@ -170,21 +170,27 @@ async def test_a_seller_who_cannot_be_paid_has_the_code_that_old_clients_know(sh
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "code"),
+    ("path", "body", "code", "said"),
     [
-        ("create-intent", {}, "FIELD_MISSING"),
-        ("create-intent", {"bookingId": "b"}, "FIELD_MISSING"),
-        ("confirm", {"paymentMethodId": "pm_card_visa"}, "FIELD_MISSING"),
-        ("confirm", {"paymentId": "nonsense", "paymentMethodId": "pm_card_visa"}, "FIELD_INVALID"),
-        ("refund", {"bookingId": ["x"]}, "FIELD_INVALID"),
+        ("create-intent", {}, "FIELD_MISSING", "`price`: must be given"),
+        ("create-intent", {"bookingId": "b"}, "FIELD_MISSING", "`price`: must be given"),
+        ("confirm", {"paymentMethodId": "pm_card_visa"}, "FIELD_MISSING", "`paymentIntentId`: must be given"),
+        (
+            "confirm",
+            {"paymentId": "nonsense", "paymentMethodId": "pm_card_visa"},
+            "FIELD_INVALID",
+            "`payment_id`: must ",
+        ),
+        ("refund", {"bookingId": ["x"]}, "FIELD_INVALID", "`bookingId`: must be a valid string"),
     ],
 )
 async def test_what_is_wrong_is_said_in_the_envelope(
-    shop: Shop, path: str, body: Mapping[str, object], code: str
+    shop: Shop, path: str, body: Mapping[str, object], code: str, said: str
 ) -> None:
     answer = await shop.service.post(f"/api/payments/{path}", json=body)
 
     assert (answer.status_code, answer.json()["code"], answer.json()["success"]) == (400, code, False)
+    assert said in answer.json()["message"]
     assert answer.headers["content-type"] == "application/json"
 
 

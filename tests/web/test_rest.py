@@ -183,6 +183,32 @@ async def test_what_is_wrong_with_a_request_is_said(
 
 
 @pytest.mark.parametrize(
+    ("changes", "field", "has_to"),
+    [
+        ({"lines": {"quantity": "10001"}}, "lines[0].quantity", "must be at most 10000"),
+        ({"lines": {"kind": "NONE"}}, "lines[0].kind", "must be 'SESSION', "),
+        ({"lines": {"price": 1}}, "lines[0].price", "must be left out: there is no such field, there are country, "),
+        ({"colour": "red"}, "colour", "must be left out: there is no such field, there are booking_ids, "),
+        ({"payer": None}, "payer", "must be "),
+        ({"session_type": "x" * 300}, "session_type", "must have at most "),
+        ({"return_url": "http://shop.example"}, "return_url", "must be an https URL"),
+    ],
+)
+async def test_a_refusal_names_the_field_and_what_it_has_to_be(
+    shop: Shop, changes: dict[str, Any], field: str, has_to: str
+) -> None:
+    """Whoever minds: the front, the orchestrator or pricing behind it."""
+    body = a_start() | changes
+    body["lines"] = [a_start()["lines"][0] | changes.get("lines", {})]
+    answer = await shop.service.post("/v1/payments", json=body, headers=key())
+
+    said = answer.json()
+    assert (answer.status_code, said["field"], said["violations"][0]["field"]) == (400, field, field), said
+    assert said["violations"][0]["description"].startswith(has_to), said
+    assert f"`{field}`: {has_to}" in said["detail"]
+
+
+@pytest.mark.parametrize(
     "number", ["1e41", "-1e41", "1e-41", "0e41", "1e30000000", "1e-30000000", "1e999999999999999999"]
 )
 def test_a_number_is_refused_before_anything_is_made_of_its_exponent(number: str) -> None:

@@ -67,7 +67,7 @@ def receiver(request: pb.PutWebhookSubscriptionRequest, guard: Guard) -> Receive
     try:
         guard.url(request.url)
     except ReceiverRefused as refused:
-        raise FieldInvalid(field="url", detail=str(refused)) from None
+        raise FieldInvalid(field="url", detail=f"must be a URL that may be called. {refused}") from None
     form = FORMS.get(request.form)
     if form is None:
         raise FieldInvalid(field="form", detail=fields.one_of(pb.WebhookSubscription.Form.items(), FORMS))

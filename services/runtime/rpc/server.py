@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, cast
 import grpc
 from grpc import aio
 from grpc_health.v1 import health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from services.runtime.observability.metrics import OFF, Meter
 from services.runtime.observability.process_metrics import READY
@@ -29,6 +28,7 @@ from services.runtime.rpc.guard import Guard
 from services.runtime.rpc.health import Health, Probe, probed
 from services.runtime.rpc.issuers import Verifier
 from services.runtime.rpc.limits import LAST_WORDS_S, Limits
+from services.runtime.rpc.reflection import enable_reflection
 from services.runtime.rpc.tls import TlsFiles
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ async def running_server(
     # Health and reflection need no identity and are not logged: they are asked every few seconds, by machines.
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     if reflected:
-        reflection.enable_server_reflection((*handlers, health_module.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        enable_reflection((*handlers, health_module.SERVICE_NAME), server)
 
     async with AsyncExitStack() as stack:
         port = _listen(server, address, tls=tls)
