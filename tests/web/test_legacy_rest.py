@@ -172,7 +172,7 @@ async def test_a_seller_who_cannot_be_paid_has_the_code_that_old_clients_know(sh
 @pytest.mark.parametrize(
     ("path", "body", "code", "said"),
     [
-        ("create-intent", {}, "FIELD_MISSING", "`price`: must be given"),
+        ("create-intent", {}, "FIELD_MISSING", "`bookingId`: must be given"),
         ("create-intent", {"bookingId": "b"}, "FIELD_MISSING", "`price`: must be given"),
         ("confirm", {"paymentMethodId": "pm_card_visa"}, "FIELD_MISSING", "`paymentIntentId`: must be given"),
         (

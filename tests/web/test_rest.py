@@ -187,7 +187,11 @@ async def test_what_is_wrong_with_a_request_is_said(
     [
         ({"lines": {"quantity": "10001"}}, "lines[0].quantity", "must be at most 10000"),
         ({"lines": {"kind": "NONE"}}, "lines[0].kind", "must be 'SESSION', "),
-        ({"lines": {"price": 1}}, "lines[0].price", "must be left out: there is no such field, there are country, "),
+        (
+            {"lines": {"price": 1}},
+            "lines[0].price",
+            "must be left out: there is no such field, there are kind, line_id, ",
+        ),
         ({"colour": "red"}, "colour", "must be left out: there is no such field, there are booking_ids, "),
         ({"payer": None}, "payer", "must be "),
         ({"session_type": "x" * 300}, "session_type", "must have at most "),
