@@ -329,6 +329,7 @@ async def died(replica: Gateway, payer: payer_pb2.Payer, life: Life, *, gone: st
     return is_answered
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("known", ["nobody", "the id alone", "another address", "a customer that was deleted"])
 async def test_who_gave_an_address_is_reached_wherever_a_process_dies(
     gateway: GatewayStubs, replica: Gateway, payments: Payments, stripe: SandboxControl, known: str

@@ -403,6 +403,7 @@ def mortal_erasing(replica: Gateway, life: Life, meter: Meter) -> Erasing:
     )
 
 
+@pytest.mark.faults
 async def test_it_ends_wherever_the_process_dies(  # noqa: PLR0917 fixtures
     replica: Gateway,
     ops: GatewayOpsServiceStub,

@@ -34,7 +34,7 @@ SEED: Final = int(os.environ.get("BATZEN_SOAK_SEED") or random.SystemRandom().ra
 SECONDS: Final = float(os.environ.get("BATZEN_SOAK_SECONDS") or 180)
 
 SHORT_SEED: Final = 4
-SHORT_HISTORIES: Final = 4
+SHORT_HISTORIES: Final = (1, pytest.param(4, marks=pytest.mark.faults))
 STEPS: Final = 25
 
 
@@ -82,8 +82,9 @@ async def comes_right(world: World, seed: str) -> Counter[str]:
     return history.seen
 
 
-async def test_whatever_happens_each_party_gets_its_part(world: World) -> None:
-    for number in range(SHORT_HISTORIES):
+@pytest.mark.parametrize("histories", SHORT_HISTORIES)
+async def test_whatever_happens_each_party_gets_its_part(world: World, histories: int) -> None:
+    for number in range(histories):
         await comes_right(world, f"{SHORT_SEED}/{number}")
 
 

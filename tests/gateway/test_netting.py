@@ -158,6 +158,7 @@ async def finish(carts: Netted, payment_id: str) -> None:
     await eventually(rests, what=f"{payment_id} comes to rest")
 
 
+@pytest.mark.faults
 async def test_the_process_dies_at_each_place(carts: Netted) -> None:
     """Until it is netted; that it dies later is the same as with any other transfer."""
     for ends_at in range(1, 40):
@@ -199,6 +200,7 @@ async def test_of_two_payments_both_are_written_or_neither(carts: Netted) -> Non
         assert await carts.owed(first) == [3_400]
 
 
+@pytest.mark.faults
 async def test_of_twenty_payments_at_once_one_is_owed_once(carts: Netted) -> None:
     s2, first = await carts.owing()
     others = [await carts.due(s2, settlement_terms=NETS) for _ in range(20)]

@@ -439,7 +439,7 @@ EACH_CONCLUSION: Final = frozenset({"429", "400 of the parameters", "no answer"}
 
 
 @pytest.fixture(
-    params=[pytest.param(5, id="some answers"), pytest.param(1, id="every answer", marks=pytest.mark.faults)]
+    params=[pytest.param(12, id="some answers"), pytest.param(1, id="every answer", marks=pytest.mark.faults)]
 )
 def answers(request: pytest.FixtureRequest) -> Answers:
     """In `make test` each conclusion for each call, and each answer for some; in `make test-faults` all for all."""

@@ -54,6 +54,7 @@ async def test_what_was_started_answers_and_is_gone_afterwards(directory: Path) 
         await asyncpg.connect(url)
 
 
+@pytest.mark.faults
 async def test_a_killed_process_starts_again_where_it_was(suite: Suite) -> None:
     await suite.kill("status")
 
@@ -86,6 +87,7 @@ async def test_our_own_settings_do_not_reach_the_processes(
     assert "BATZEN_OWNER_DATABASE_URL" not in environment
 
 
+@pytest.mark.faults
 async def test_two_suites_in_one_directory_are_refused(suite: Suite, directory: Path) -> None:
     with pytest.raises(SuiteBusy):
         async with fast_suite(directory, ports=free_ports()):
@@ -94,6 +96,7 @@ async def test_two_suites_in_one_directory_are_refused(suite: Suite, directory: 
     await _ask(suite)
 
 
+@pytest.mark.faults
 async def test_a_taken_port_ends_the_start_with_what_the_service_said(directory: Path, storage: Storage) -> None:
     ports = free_ports()
     taken = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", ports["status"])
@@ -146,6 +149,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.faults
 async def test_when_we_are_killed_every_process_ends_by_itself(directory: Path) -> None:
     holder = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -190,6 +194,7 @@ def _until_written(path: Path) -> None:
         os.sched_yield()
 
 
+@pytest.mark.faults
 async def test_a_child_that_does_not_listen_to_sigterm_is_killed(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -374,7 +374,7 @@ class Journeys:
         ]
 
 
-@pytest.fixture(params=[pytest.param(3, id="some places"), pytest.param(1, id="every place", marks=pytest.mark.faults)])
+@pytest.fixture(params=[pytest.param(5, id="some places"), pytest.param(1, id="every place", marks=pytest.mark.faults)])
 def lives(request: pytest.FixtureRequest) -> Lives:
     """Lives that end at a third of the places, in `make test`; in `make test-faults` there is one for each."""
     return lives_for(request)

@@ -20,7 +20,7 @@ from tests.orchestrator.samples import TOTAL_MINOR, chf, refund
 from tests.orchestrator.test_hold_races import ROUNDS, SEED, SHORT_SEED, TURNS_MAX
 from tests.orchestrator.test_several_sellers import preview
 
-SHORT_ROUNDS: Final = 10
+SHORT_ROUNDS: Final = (2, pytest.param(10, marks=pytest.mark.faults))
 CALLERS: Final = 20
 TRIES: Final = 3
 """Of one caller, each with the balance as it is then."""
@@ -109,9 +109,10 @@ async def race(world: World, replica: Orchestrator, journeys: Journeys) -> Async
         yield Race(world, journeys, replica, [stub, other_stub])
 
 
-async def test_a_dispute_and_refunds_have_one_truth(race: Race) -> None:
+@pytest.mark.parametrize("rounds", SHORT_ROUNDS)
+async def test_a_dispute_and_refunds_have_one_truth(race: Race, rounds: int) -> None:
     chance = random.Random(f"{SHORT_SEED}/dispute")
-    for _ in range(SHORT_ROUNDS):
+    for _ in range(rounds):
         await race.dispute(chance)
 
 

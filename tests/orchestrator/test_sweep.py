@@ -73,6 +73,7 @@ async def test_a_payment_that_waits_for_stripe_keeps_no_other_waiting(
         await until(is_expired)
 
 
+@pytest.mark.faults
 async def test_who_has_paid_does_not_wait_for_the_ends_of_the_abandoned_however_many_and_slow(
     replica: Orchestrator, journeys: Journeys, clock: Clock
 ) -> None:

@@ -45,7 +45,7 @@ from tests.orchestrator.webhook_gateway import webhooks_on
 SEED: Final = int(os.environ.get("BATZEN_RACE_SEED") or random.SystemRandom().randrange(1_000_000))
 ROUNDS: Final = 200
 SHORT_SEED: Final = 17
-SHORT_ROUNDS: Final = 3
+SHORT_ROUNDS: Final = (1, pytest.param(3, marks=pytest.mark.faults))
 PAUSES_MAX: Final = 12
 """Reads of about a millisecond by which one begins later than another; a change-over takes some tens of them."""
 FORM, PAGE = pb.COLLECTION_ELEMENTS, pb.COLLECTION_CHECKOUT
@@ -266,10 +266,11 @@ async def races(world: World, replica: Orchestrator, journeys: Journeys, tmp_pat
         yield Races(journeys, gateway_work, [replica, other], [stub, other_stub])
 
 
+@pytest.mark.parametrize("rounds", SHORT_ROUNDS)
 @pytest.mark.parametrize("name", [name for name in KINDS if name not in FOR_LONG])
-async def test_a_few_rounds_have_one_truth_each(name: str, races: Races) -> None:
+async def test_a_few_rounds_have_one_truth_each(name: str, races: Races, rounds: int) -> None:
     chance = random.Random(f"{SHORT_SEED}/{name}")
-    for _ in range(SHORT_ROUNDS):
+    for _ in range(rounds):
         await races.run(name, chance)
 
 

@@ -44,7 +44,7 @@ class Recorder:
 
 
 STEPS = pytest.mark.parametrize(
-    "step", [pytest.param(3, id="some places"), pytest.param(1, id="every place", marks=pytest.mark.faults)]
+    "step", [pytest.param(6, id="some places"), pytest.param(1, id="every place", marks=pytest.mark.faults)]
 )
 
 

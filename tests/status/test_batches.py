@@ -246,6 +246,7 @@ async def test_replicas_that_move_the_same_payments_in_opposite_order_do_not_wai
             assert len(await history(here, payment_id)) == 6
 
 
+@pytest.mark.faults
 async def test_of_a_thousand_writers_one_wins_each_revision(status: StatusServiceStub, payment: pb.Payment) -> None:
     last = 6
 

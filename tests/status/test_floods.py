@@ -162,6 +162,7 @@ async def unharmed(server: Server, *, growth_bytes_max: int = GROWTH_BYTES_MAX) 
     assert peak_bytes(server.child.pid) - before_bytes < growth_bytes_max
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("kind", FLOODS)
 async def test_a_flood_harms_no_well_behaved_caller(server: Server, kind: str) -> None:
     path, units = FLOODS[kind]
@@ -176,6 +177,7 @@ async def test_a_flood_harms_no_well_behaved_caller(server: Server, kind: str) -
     assert outcome.units == units
 
 
+@pytest.mark.faults
 async def test_watchers_that_never_read_cost_a_bounded_amount_and_nobody_else_anything(server: Server) -> None:
     async with unharmed(server) as caller:
         target = server.target(WATCH, caller.payment_id, units=512, connections=8)
@@ -188,6 +190,7 @@ async def test_watchers_that_never_read_cost_a_bounded_amount_and_nobody_else_an
     assert outcome.units == 512
 
 
+@pytest.mark.faults
 async def test_a_caller_that_adds_watches_and_never_reads_costs_a_bounded_amount(server: Server) -> None:
     labels = {f"label_{number}": "x" * 500 for number in range(50)}
     async with (

@@ -90,6 +90,7 @@ def logged(suite: Suite, service: str) -> int:
     return (suite.logs / f"{service}.log").stat().st_size
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("service", SERVICES)
 async def test_a_process_whose_loop_fails_is_not_ready_until_that_is_mended(
     suite: Suite, traveller: Traveller, service: str
@@ -108,6 +109,7 @@ async def test_a_process_whose_loop_fails_is_not_ready_until_that_is_mended(
     assert "InsufficientPrivilegeError" in line["message"]
 
 
+@pytest.mark.faults
 async def test_a_process_whose_loop_goes_on_failing_ends_with_one_line_that_names_it(
     suite: Suite, traveller: Traveller
 ) -> None:

@@ -2,8 +2,8 @@
 
 Whatever dies, each payer is mailed that their money came.
 
-Three tests share the positions. `make test` strikes where money is on its way: at the points that ARCHITECTURE.md
-names, and at those of a refund. `make test-faults` strikes after each commit and each call: something lasts there that
+Three tests share the positions. `make test` strikes where money is on its way to whom it is for: at the points that
+ARCHITECTURE.md names. `make test-faults` strikes after each commit and each call: something lasts there that
 did not at the position before. At the begin of a transaction, before its commit and before a call nothing does, so that
 these are left to `make soak`.
 """
@@ -22,7 +22,7 @@ import pytest
 from local.storage import Storage
 from tests.forking import ForkServer
 from tests.quick_postgres import quick_postgres
-from tests.suite.crashes import BACKGROUND, ports_of_each, record, rigged, strike
+from tests.suite.crashes import ports_of_each, record, rigged, strike
 from tests.suite.journeys import JOURNEYS
 
 RIGS = 6
@@ -30,22 +30,21 @@ RIGS = 6
 POSITIONS_MIN = 50
 """Fewer would mean that the recording does not see the journeys."""
 NOTHING_NEW = (":begin", ":before_commit", ":before")
-PAID, REFUNDED = "start and submit", "refund"
+PAID = "start and submit"
 FEW_RIGS = 3
-FEW_MIN = 10
+FEW_MIN = 6
 
 Chosen = Callable[[str, str], bool]
 """Whether to strike in this journey at this position."""
 
 
-async def test_killed_where_money_is_on_its_way_a_payment_and_a_refund_end_as_they_should() -> None:
+async def test_killed_where_money_is_on_its_way_a_payment_ends_as_it_should() -> None:
     named = points_of_submit()
 
-    def is_on_its_way(journey: str, position: str) -> bool:
-        is_of_refund = journey == REFUNDED and not position.startswith(BACKGROUND)
-        return is_new(position) and (is_of_refund or position.partition(":")[0] in named)
+    def is_on_its_way(_: str, position: str) -> bool:
+        return is_new(position) and position.partition(":")[0] in named
 
-    await strike_all(is_on_its_way, journeys=(PAID, REFUNDED), rigs=FEW_RIGS, positions_min=FEW_MIN)
+    await strike_all(is_on_its_way, journeys=(PAID,), rigs=FEW_RIGS, positions_min=FEW_MIN)
 
 
 @pytest.mark.faults

@@ -99,6 +99,7 @@ async def test_an_import_that_is_killed_comes_to_the_same(
         assert await untold(suite, RECORDS)
 
 
+@pytest.mark.faults
 async def test_a_short_import_that_is_killed_comes_to_its_end(suite: Suite, tmp_path: Path) -> None:
     file = tmp_path / "records.jsonl"
     write(file, SHORT_RECORDS)

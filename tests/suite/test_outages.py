@@ -111,6 +111,7 @@ async def test_what_succeeds_while_status_is_down_is_processing_until_status_hea
     assert (await traveller.shop.orchestrator.RefundPayment(refund)).refund_id == given_back.refund_id
 
 
+@pytest.mark.faults
 async def test_a_start_that_meets_one_outage_after_the_other_is_one_payment(suite: Suite, traveller: Traveller) -> None:
     request = traveller.start_request()
     request.client_reference = f"order {request.request_id}"
@@ -194,6 +195,7 @@ class Clocked:
         return await persistently(clocked, again=AGAIN, within_s=ANSWERED_WITHIN_S, noting=note)
 
 
+@pytest.mark.faults
 async def test_a_database_that_is_restarted_under_payments_in_flight_is_found_again(
     suite: Suite, suite_postgres: RestartablePostgres, traveller: Traveller
 ) -> None:
@@ -256,6 +258,7 @@ async def health(suite: Suite) -> AsyncIterator[dict[str, Any]]:
         yield streams
 
 
+@pytest.mark.faults
 async def test_services_that_are_told_to_end_do_so_in_time_under_open_streams(
     suite: Suite, traveller: Traveller, health: dict[str, Any]
 ) -> None:

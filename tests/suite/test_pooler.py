@@ -38,6 +38,7 @@ async def test_a_service_behind_transaction_pooling_says_so_instead_of_serving(s
         await suite.start(service)
 
 
+@pytest.mark.faults
 @needs_pooler
 async def test_the_whole_suite_works_behind_session_pooling_with_its_time_outs_in_the_roles(
     suite: Suite, traveller: Traveller, suite_postgres: RestartablePostgres

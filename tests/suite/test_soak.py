@@ -26,17 +26,15 @@ SEED: Final = int(os.environ.get("BATZEN_SOAK_SEED") or random.SystemRandom().ra
 SECONDS: Final = float(os.environ.get("BATZEN_SOAK_SECONDS") or 180)
 
 SHORT_SEED: Final = 17
-FEW: Final = 10
-"""The first of the many: their steps are enough for a death and dozens of faults."""
-MANY: Final = 30
+PAYMENTS: Final = 30
 
 Say = Callable[[str], None]
 
 
-@pytest.mark.parametrize("payments", [FEW, pytest.param(MANY, marks=pytest.mark.faults)])
-async def test_a_short_soak_comes_right(suite: Suite, traveller: Traveller, payments: int) -> None:
+@pytest.mark.faults
+async def test_a_short_soak_comes_right(suite: Suite, traveller: Traveller) -> None:
     async with soaking(suite, SHORT_SEED) as (player, troubles):
-        await play_all(player, lambda number: Plot.draw(SHORT_SEED, number) if number < payments else None)
+        await play_all(player, lambda number: Plot.draw(SHORT_SEED, number) if number < PAYMENTS else None)
         await comes_right(suite, traveller, player, troubles)
 
 
