@@ -8,6 +8,7 @@ the last alone (so a page takes ENTERED and INSIDE alike). `render` makes events
 which the page puts in place. Besides those there are
 
 - `reload`: more happened, or longer ago, than can be told; the page loads its list again;
+- `away` and `back`: status is not reached, so that the page may be behind, and is reached again; nothing is lost;
 - `end`: the session ended, or the operator may not see this any more; the page does not come back.
 """
 
@@ -37,9 +38,15 @@ TOGETHER_MAX: Final = 200
 """Payments in one chunk; beyond it the page is told to load its list again."""
 RETRY_S: Final = (0.2, 5.0)
 """Between two tries to reach status, doubling."""
+FAILURES_COUNTED: Final = 10
+"""More only repeat the longest wait."""
 WORDS_MAX: Final = 5
 """Words in a row that status does not take before the stream ends."""
+AWAY_AFTER: Final = 4
+"""Tries in a row that fail before the page is told, in some 1 s: another replica, or a new word, takes less."""
 RELOAD: Final = Event(name="reload", data="")
+AWAY: Final = Event(name="away", data="")
+BACK: Final = Event(name="back", data="")
 
 Change = WatchPaymentsResponse.Change
 FilterOf = Callable[[QueryParams], PaymentFilter]
@@ -86,6 +93,8 @@ class _Changes:
         self._render = render
         self._waiting: dict[str, Change] = {}
         self._is_behind = False
+        self._is_away = False
+        self._is_shown_away = False
         self._error: BaseException | None = None
         self._woken = asyncio.Event()
 
@@ -106,16 +115,27 @@ class _Changes:
         await self._woken.wait()
         if self._waiting or self._is_behind:
             await asyncio.sleep(PAINT_S)
-        self._woken.clear()
+        if self._error is None:  # else it is raised by the next call, after what is told now
+            self._woken.clear()
         changes, self._waiting = list(self._waiting.values()), {}
         is_behind, self._is_behind = self._is_behind, False
         if is_behind:
             return written([RELOAD], event_id=self._cursor)
         if changes:
-            return written(self._render(changes, self._session), event_id=self._cursor)
+            events = [*self._reached(), *self._render(changes, self._session)]
+            return written(events, event_id=self._cursor)
+        if reached := self._reached():
+            return written(reached, event_id=self._cursor)
         if self._error is not None:
             raise self._error
         return None
+
+    def _reached(self) -> Sequence[Event]:
+        """Return what the page has to be told of whether status is reached."""
+        if self._is_away == self._is_shown_away:
+            return []
+        self._is_shown_away = self._is_away
+        return [AWAY if self._is_away else BACK]
 
     async def _read(self) -> None:
         failures = 0
@@ -133,10 +153,18 @@ class _Changes:
                 # The word that a stream began with runs out; the next begins with a new one.
                 if isinstance(error, LASTING) and not (isinstance(error, Unauthenticated) and failures < WORDS_MAX):
                     self._fail(error)
+                if failures + 1 >= AWAY_AFTER:
+                    self._reach(is_away=True)
                 await asyncio.sleep(random.uniform(0.5, 1) * min(RETRY_S[0] * 2**failures, RETRY_S[1]))  # noqa: S311
-                failures = min(failures + 1, 10)
+                failures = min(failures + 1, FAILURES_COUNTED)
+
+    def _reach(self, *, is_away: bool) -> None:
+        if is_away != self._is_away:
+            self._is_away = is_away
+            self.wake()
 
     def _take(self, response: WatchPaymentsResponse) -> None:
+        self._reach(is_away=False)
         for change in response.changes:
             self._waiting.pop(change.payment.payment_id, None)  # the last that happened is told last
             self._waiting[change.payment.payment_id] = change
@@ -152,6 +180,7 @@ class _Changes:
         """Go on from now where the place is too old, or none of ours; a second refusal of that kind is the filter's."""
         if not self._cursor:
             self._fail(error)
+            return
         self._cursor = ""
         self._is_behind = True
         self.wake()

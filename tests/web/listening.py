@@ -50,7 +50,7 @@ class Listener:
                     case "retry":
                         self.retry_ms = int(value)
                     case "" if data:
-                        return Heard(name, json.loads("\n".join(data)), self.last_id)
+                        return Heard(name, json.loads("\n".join(data) or "null"), self.last_id)
         raise StopAsyncIteration
 
     async def rest(self) -> list[Heard]:

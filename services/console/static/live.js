@@ -37,6 +37,10 @@ function show(words, tone) {
   state.className = `badge tone-${tone}`;
 }
 
+function showLive() {
+  show(isHeld ? HELD : LIVE, isHeld ? "warn" : "good");
+}
+
 /** @param {string} html */
 function rowsOf(html) {
   return [...elementsOf(html).querySelectorAll("tr")];
@@ -92,7 +96,7 @@ function open() {
   source = new EventSource(address);
   source.addEventListener("open", () => {
     tries = 0;
-    show(isHeld ? HELD : LIVE, isHeld ? "warn" : "good");
+    showLive();
   });
   source.addEventListener("rows", (event) => {
     rowsOf(event.data).forEach(take);
@@ -100,6 +104,8 @@ function open() {
     settle();
   });
   source.addEventListener("reload", () => location.reload());
+  source.addEventListener("away", () => show(RECONNECTING, "warn"));
+  source.addEventListener("back", showLive);
   source.addEventListener("end", (event) => {
     isOver = true;
     close();
@@ -132,7 +138,7 @@ function close() {
 function toggle() {
   isHeld = !isHeld;
   hold?.setAttribute("aria-pressed", String(isHeld));
-  show(isHeld ? HELD : LIVE, isHeld ? "warn" : "good");
+  showLive();
   say(isHeld ? HELD : LIVE);
   settle();
 }
