@@ -21,6 +21,7 @@ from starlette.routing import Match
 from batzen.errors import BatzenError, FieldViolation
 from batzen.vocabularies import refusal_word
 from services.bff.api.modern.models import Problem, Violation
+from services.bff.api.request_ids import HEADER
 from services.errors import ServiceError
 from services.web.failures import Failure, Refusal, failure_of
 from services.web.security.guard import CORRELATION
@@ -77,7 +78,10 @@ def _methods(request: Request) -> set[str]:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     """Answer a body or a parameter that is not as it has to be: 400 with its field, never FastAPI's own 422."""
-    found = error.errors() if isinstance(error, RequestValidationError) else ()
+    every = error.errors() if isinstance(error, RequestValidationError) else ()
+    found = [one for one in every if one["loc"] != ("header", HEADER)]
+    if every and not found:
+        return await answer_error(request, Refusal(400, "IDEMPOTENCY_KEY_REQUIRED", field=HEADER))
     if not found or found[0]["type"] == "json_invalid":
         return await answer_error(request, Refusal(400, "REQUEST_MALFORMED"))
     violations = tuple(

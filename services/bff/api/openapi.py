@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
@@ -60,7 +61,7 @@ _ENVELOPE: Final[Mapping[str, Any]] = {
 
 
 def specification(app: FastAPI) -> dict[str, Any]:
-    """Return the description of all routes."""
+    """Return the description of all routes; what FastAPI keeps of it is completed in place, again to the same."""
     found = app.openapi()
     found["info"]["description"] = DESCRIPTION
     schemas = found["components"]["schemas"]
@@ -75,6 +76,7 @@ def specification(app: FastAPI) -> dict[str, Any]:
         "session": {"type": "apiKey", "in": "cookie", "name": "__Host-batzen"},
     }
     found["security"] = [{"service": []}, {"session": []}]
+    found["paths"].setdefault("/v1/payments/{payment_id}/events", deepcopy(dict(EVENTS)))
     for path, operations in found["paths"].items():
         for operation in operations.values():
             _complete(operation, is_legacy=path.startswith("/api/"))
@@ -82,7 +84,6 @@ def specification(app: FastAPI) -> dict[str, Any]:
     found["paths"]["/v1/payments/{payment_id}"]["get"]["responses"]["304"] = {"description": "Nothing has changed"}
     confirm = found["paths"]["/v1/payments/{payment_id}/confirm"]["post"]["responses"]
     confirm["202"] = dict(confirm["200"], description="The outcome is not known yet")
-    found["paths"].setdefault("/v1/payments/{payment_id}/events", dict(EVENTS))
     return found
 
 

@@ -23,7 +23,7 @@ _NAMESPACE: Final = uuid.UUID("5f2f7d6a-0f0e-5d51-9d0b-6f7a0b6f7c11")
 """Never changed: with another, a repeat that spans a deploy would be another request."""
 
 
-def of_key(asker: Asker, operation: str, key: str | None) -> str:
+def of_key(asker: Asker, operation: str, key: str) -> str:
     """Return the request id of a key of the caller's. Raises `Refusal` where there is none, or none that can be."""
     if not key:
         raise Refusal(400, "IDEMPOTENCY_KEY_REQUIRED", field=HEADER)

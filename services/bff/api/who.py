@@ -45,7 +45,6 @@ Rates: TypeAlias = Annotated[Callers, Depends(_callers)]
 """Who counts what is done to a payment that the path does not name."""
 Staff: TypeAlias = Annotated[Caller, Depends(_staff)]
 """A service or an operator, by a token of their own or by the console's word for them."""
-Key: TypeAlias = Annotated[
-    str | None,
-    Header(alias=HEADER, description="1 to 255 visible characters; the same key makes a repeat the same request."),
-]
+_KEY: Final = "1 to 255 visible characters; the same key makes a repeat the same request."
+Key: TypeAlias = Annotated[str | None, Header(alias=HEADER, description=_KEY)]
+NeededKey: TypeAlias = Annotated[str, Header(alias=HEADER, description=_KEY)]

@@ -17,7 +17,7 @@ from services.bff.api.legacy import models, views
 from services.bff.api.legacy.payments import Answer, LegacyPayments
 from services.bff.api.legacy.prices import minor_units
 from services.bff.api.request_ids import of_key
-from services.bff.api.who import Key, Service
+from services.bff.api.who import NeededKey, Service
 from services.bff.callers import Asker
 from services.web.failures import Refusal
 from services.web.front import Front
@@ -37,7 +37,7 @@ class LegacyRefunds:
         """Add the route."""
         router.add_api_route("/refund", self.refund, methods=["POST"])
 
-    async def refund(self, asker: Service, body: models.Refund, key: Key = None) -> Answer:
+    async def refund(self, asker: Service, body: models.Refund, key: NeededKey) -> Answer:
         """Give money back to the payer: `amount` in major units, or all that is refundable."""
         refused: Exception = Refusal(404, "PAYMENT_NOT_FOUND")
         for payment in await self._payments.meant(asker, body):

@@ -10,7 +10,7 @@ from batzen.client import Client
 from batzen.gateway.v1 import payer_pb2, payment_methods_pb2
 from services.bff.api.modern import models, views
 from services.bff.api.request_ids import of_key
-from services.bff.api.who import Key, Who
+from services.bff.api.who import NeededKey, Who
 from services.bff.callers import Asker
 from services.web.failures import Refusal
 from services.web.front import Front
@@ -43,7 +43,7 @@ class MethodResources:
         answer = await self._calls.payment_methods.ListPaymentMethods(request, metadata=asker.metadata)
         return models.KeptMethods(payment_methods=[views.kept_method(one) for one in answer.payment_methods])
 
-    async def keep_payment_method(self, asker: Who, body: models.KeepMethod, key: Key = None) -> models.KeptMethod:
+    async def keep_payment_method(self, asker: Who, body: models.KeepMethod, key: NeededKey) -> models.KeptMethod:
         """Keep a way to pay for later charges, as its payer agreed."""
         request = payment_methods_pb2.AttachPaymentMethodRequest(
             request_id=of_key(asker, "keep", key),
@@ -54,7 +54,7 @@ class MethodResources:
         return views.kept_method(answer.payment_method)
 
     async def forget_payment_method(
-        self, asker: Who, payment_method_id: MethodId, payer_id: PayerId = "", key: Key = None
+        self, asker: Who, payment_method_id: MethodId, key: NeededKey, payer_id: PayerId = ""
     ) -> None:
         """Forget a way to pay for good; one that is not kept is forgotten already."""
         request = payment_methods_pb2.DetachPaymentMethodRequest(
@@ -65,7 +65,7 @@ class MethodResources:
         await self._calls.payment_methods.DetachPaymentMethod(request, metadata=asker.metadata)
 
     async def set_default_payment_method(
-        self, asker: Who, payment_method_id: MethodId, body: models.OfPayer, key: Key = None
+        self, asker: Who, payment_method_id: MethodId, body: models.OfPayer, key: NeededKey
     ) -> models.KeptMethod:
         """Make a way to pay the default."""
         request = payment_methods_pb2.SetDefaultPaymentMethodRequest(

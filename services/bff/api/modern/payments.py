@@ -14,7 +14,7 @@ from services.bff.api.modern.requests import capture_request, confirm_request, f
 from services.bff.api.operations import Operations
 from services.bff.api.polling import polled, tag
 from services.bff.api.request_ids import of_key
-from services.bff.api.who import Key, Service, Who
+from services.bff.api.who import NeededKey, Service, Who
 from services.web.failures import Refusal
 from services.web.front import Front
 
@@ -55,7 +55,7 @@ class PaymentResources:
         router.add_api_route(f"{one}/refunds", self.refund_payment, methods=["POST"], status_code=201)
 
     async def start_payment(
-        self, asker: Service, body: models.StartPayment, response: Response, key: Key = None
+        self, asker: Service, body: models.StartPayment, response: Response, key: NeededKey
     ) -> models.Session:
         """Start a payment. By a service alone, which answers for price and bookings."""
         request = start_request(body, self._operations, request_id=of_key(asker, "start", key))
@@ -110,7 +110,7 @@ class PaymentResources:
         )
 
     async def confirm_payment(
-        self, asker: Who, payment_id: PaymentId, body: models.ConfirmPayment, response: Response, key: Key = None
+        self, asker: Who, payment_id: PaymentId, body: models.ConfirmPayment, response: Response, key: NeededKey
     ) -> models.Confirmed:
         """Submit a method at the price shown. A decline is a state: 200 with `last_error`. 202: it is not known yet."""
         if body.expected_total is None and not asker.is_service:
@@ -124,7 +124,7 @@ class PaymentResources:
         return models.Confirmed(payment=views.payment(submitted.payment, asker), redirect_url=submitted.redirect_url)
 
     async def sync_payment(
-        self, asker: Who, payment_id: PaymentId, body: models.Nothing, key: Key = None
+        self, asker: Who, payment_id: PaymentId, body: models.Nothing, key: NeededKey
     ) -> models.Confirmed:
         """Read the payment again at Stripe; safe at any time."""
         of_key(asker, "sync", key)
@@ -135,7 +135,7 @@ class PaymentResources:
         )
 
     async def cancel_payment(
-        self, asker: Who, payment_id: PaymentId, body: models.Explained, key: Key = None
+        self, asker: Who, payment_id: PaymentId, body: models.Explained, key: NeededKey
     ) -> models.Payment:
         """Call a payment off. One that is cancelled is cancelled."""
         request = pb.CancelPaymentRequest(
@@ -145,7 +145,7 @@ class PaymentResources:
         return views.payment(answer.payment, asker)
 
     async def preserve_payment(
-        self, asker: Who, payment_id: PaymentId, body: models.PreservePayment, key: Key = None
+        self, asker: Who, payment_id: PaymentId, body: models.PreservePayment, key: NeededKey
     ) -> models.Payment:
         """Keep an unfinished payment from expiring for a while."""
         request = pb.PreservePaymentRequest(
@@ -156,7 +156,7 @@ class PaymentResources:
         return views.payment(answer.payment, asker)
 
     async def resume_payment(
-        self, asker: Who, payment_id: PaymentId, body: models.Nothing, key: Key = None
+        self, asker: Who, payment_id: PaymentId, body: models.Nothing, key: NeededKey
     ) -> models.Resumed:
         """Pick an unfinished payment up again; where its quote has expired it is priced anew."""
         request = pb.ResumePaymentRequest(request_id=of_key(asker, f"resume|{payment_id}", key), payment_id=payment_id)
@@ -169,7 +169,7 @@ class PaymentResources:
         )
 
     async def retry_payment(
-        self, asker: Who, payment_id: PaymentId, body: models.RetryPayment, key: Key = None
+        self, asker: Who, payment_id: PaymentId, body: models.RetryPayment, key: NeededKey
     ) -> models.Session:
         """Try again now: charge what is scheduled, or begin another attempt, such as a fresh hosted page."""
         request = pb.RetryPaymentRequest(
@@ -182,7 +182,7 @@ class PaymentResources:
         return views.session(session, asker)
 
     async def capture_payment(
-        self, asker: Service, payment_id: PaymentId, body: models.CapturePayment, key: Key = None
+        self, asker: Service, payment_id: PaymentId, body: models.CapturePayment, key: NeededKey
     ) -> models.Payment:
         """Take what is held, in whole or in part."""
         request_id = of_key(asker, f"capture|{payment_id}", key)
@@ -210,7 +210,7 @@ class PaymentResources:
         )
 
     async def refund_payment(
-        self, asker: Service, payment_id: PaymentId, body: models.RefundPayment, key: Key = None
+        self, asker: Service, payment_id: PaymentId, body: models.RefundPayment, key: NeededKey
     ) -> models.Refund:
         """Give money back to the payer."""
         request_id = of_key(asker, f"refund|{payment_id}", key)
