@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from sandbox import browsers
 from sandbox.errors import ApiError
 
 Handler = Callable[[Request, dict[str, Any]], Awaitable[Any]]
@@ -20,6 +21,8 @@ def routes(table: list[tuple[str, str, Handler]]) -> list[Route]:
 
 def _answering(run: Handler) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
+        if browsers.is_of_another_site(request) or not browsers.is_of_this_machine(request):
+            return JSONResponse({"error": {"message": "No page of another site controls this."}}, status_code=403)
         body = await request.body()
         try:
             return JSONResponse(await run(request, json.loads(body) if body else {}))

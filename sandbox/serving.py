@@ -17,6 +17,7 @@ from sandbox.controls import Controls
 from sandbox.hosted import HostedPage
 from sandbox.keeper import Keeper
 from sandbox.onboarding import OnboardingPage
+from sandbox.overview_page import OverviewPage
 from sandbox.page import Authentication
 from sandbox.settings import Settings
 from sandbox.state import Sandbox
@@ -83,6 +84,7 @@ def build(sandbox: Sandbox) -> Api:
             Route("/setup/{account}/{token}", onboarding.show, methods=["GET"]),
             Route("/setup/{account}/{token}", onboarding.submit, methods=["POST"]),
             *sandbox.elements.routes(),
+            *OverviewPage(sandbox).routes(),
             *controls.routes(),
         ]
     )
