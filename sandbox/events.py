@@ -4,7 +4,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from sandbox.answers import page
-from sandbox.errors import ApiError
+from sandbox.errors import ApiError, missing
 from sandbox.world import Object, World
 
 _KEPT_S = 30 * 86_400
@@ -20,8 +20,11 @@ def list_all(world: World, params: dict[str, Any]) -> Object:
         raise ApiError("You may only specify one of these parameters: type, types.", param="types")
     patterns = [params["type"]] if "type" in params else params.get("types", ["*"])
     oldest = world.clock.seconds() - _KEPT_S
+    for cursor in ("starting_after", "ending_before"):
+        if cursor in params and world.get("event", params[cursor])["created"] < oldest:
+            raise missing("event", params[cursor], param=cursor)
     delivered = params.get("delivery_success")
-    return page(
+    listed = page(
         world.all("event"),
         params,
         url="/v1/events",
@@ -31,3 +34,6 @@ def list_all(world: World, params: dict[str, Any]) -> Object:
             and delivered in (None, event["pending_webhooks"] == 0)
         ),
     )
+    # Whose it is says what is sent to a platform; listed for the account itself it is the account's own.
+    listed["data"] = [{name: event[name] for name in event if name != "account"} for event in listed["data"]]
+    return listed

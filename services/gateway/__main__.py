@@ -62,6 +62,7 @@ async def serve(settings: Settings) -> None:
                 tenant_id=settings.tenant_id,
                 stripe_limits=StripeLimits(settings.stripe_rates, clock=time.monotonic),
                 reads_balance=True,
+                polls_every=settings.polls_every,
                 clock=clock,
                 meter=meter,
             )

@@ -11,6 +11,7 @@ from services.gateway.ledger import metrics as ledger
 from services.gateway.notices import metrics as notices
 from services.gateway.payouts import metrics as payouts
 from services.gateway.personal import metrics as personal
+from services.gateway.polling import metrics as polling
 from services.gateway.receivables import metrics as receivables
 from services.gateway.reconciliation import metrics as reconciliations
 from services.gateway.settlement import metrics as settlement
@@ -39,6 +40,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     *stripe_api.METRICS, STRIPE_KEY_REFUSED, PAYMENTS_UNKNOWN, PAYMENTS_UNKNOWN_OLDEST, *webhooks.METRICS,
     *deliveries.METRICS, *disputes.METRICS, *ledger.METRICS, *receivables.METRICS, *balance.METRICS,
     *reconciliations.METRICS, *notices.METRICS, *payouts.METRICS, *personal.METRICS, *settlement.METRICS,
+    *polling.METRICS,
 )  # fmt: skip
 
 
@@ -56,6 +58,7 @@ class GatewayMetrics:
         self.receivables = receivables.ReceivableMetrics(meter)
         self.reconciliations = reconciliations.ReconciliationMetrics(meter)
         self.personal = personal.KeyMetrics(meter)
+        self.polling = polling.PollMetrics(meter)
         self.settlement = settlement.SettlementMetrics(meter)
         self.webhooks = webhooks.WebhookMetrics(meter)
         self._unknown = meter.gauge(PAYMENTS_UNKNOWN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Final, Self
 
@@ -32,6 +33,9 @@ STRIPE_ENDPOINT_RATE: Final = 25
 """Calls a second that Stripe takes of an account with a live or a test key, and of one endpoint, unless it said that it
 takes more. With several replicas BATZEN_STRIPE_RATE and BATZEN_STRIPE_ENDPOINT_RATE have to be each one's part."""
 STRIPE_RATE_MAX: Final = 100_000
+POLL_EVERY_S_MAX: Final = 3_600
+"""A payer who has paid at the bank waits for the event."""
+WEBHOOK_SECRETS: Final = "BATZEN_STRIPE_WEBHOOK_SECRETS"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +51,30 @@ class Settings:
     stripe_rates: Rates
     tenant_id: str
     personal_keys: Followed[tuple[bytes, ...]]
-    webhook_secrets: Followed[tuple[str, ...]]
+    webhook_secrets: Followed[tuple[str, ...]] | None
     connect_webhook_secrets: Followed[tuple[str, ...]] | None
+    polls_every: timedelta | None
 
     @classmethod
     def read(cls, read: Reader) -> Self:
         """Read the settings."""
         process = ProcessSettings.read(read, listen="127.0.0.1:7004")
+        polls_every_s = read(
+            "BATZEN_STRIPE_POLL_EVERY_S",
+            whole_number(at_least=1, at_most=POLL_EVERY_S_MAX),
+            default=None,
+            doc="Seconds between two readings of Stripe's events, for where Stripe cannot send them, or beside that;"
+            " without it none are read.",
+        )
+        webhook_secrets = read.secret(
+            WEBHOOK_SECRETS,
+            each_of(secret_text),
+            default=None,
+            doc="What the events of our own account may be signed with; two while one takes the other's place. Without"
+            " it their path does not exist, and BATZEN_STRIPE_POLL_EVERY_S has to be set.",
+        )
+        if not (polls_every_s or read.is_set(WEBHOOK_SECRETS) or read.is_set(f"{WEBHOOK_SECRETS}_FILE")):
+            read.refuse(WEBHOOK_SECRETS, "is not set, nor is BATZEN_STRIPE_POLL_EVERY_S: no event would ever arrive")
         return cls(
             process=process,
             webhook_listen=read(
@@ -77,11 +98,8 @@ class Settings:
                 doc="What the keys of personal data are encrypted with; the first new ones, the others until they are"
                 " encrypted anew. Who loses it has no personal data any more.",
             ),
-            webhook_secrets=read.secret(
-                "BATZEN_STRIPE_WEBHOOK_SECRETS",
-                each_of(secret_text),
-                doc="What the events of our own account may be signed with; two while one takes the other's place.",
-            ),
+            webhook_secrets=webhook_secrets,
+            polls_every=None if polls_every_s is None else timedelta(seconds=polls_every_s),
             connect_webhook_secrets=read.secret(
                 "BATZEN_STRIPE_CONNECT_WEBHOOK_SECRETS",
                 each_of(secret_text),

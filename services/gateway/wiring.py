@@ -56,6 +56,8 @@ from services.gateway.payment_methods.store import MethodStore
 from services.gateway.payouts.operations import Payouts
 from services.gateway.personal.keys import PersonalKeys, seller_holder_of
 from services.gateway.personal.sealed import OF_SELLERS, SealedDetails
+from services.gateway.polling.poller import EventPolls
+from services.gateway.polling.store import PollStore
 from services.gateway.receivables.metrics import ReceivableMetrics
 from services.gateway.receivables.store import ReceivableStore
 from services.gateway.receivables.write_off import WriteOffs
@@ -140,6 +142,7 @@ class Parts:
     setups: SetupIntents
     effects: Effects
     inbox: Inbox
+    polls: EventPolls
     deliveries: Deliveries
     notices: Notices
     disputes: DisputeStore
@@ -186,11 +189,13 @@ async def gateway_parts(
     try_timeout_s: float = TRY_TIMEOUT_S,
     stripe_limits: StripeLimits | None = None,
     reads_balance: bool = False,
+    polls_every: timedelta | None = None,
     meter: Meter = OFF,
 ) -> AsyncIterator[Parts]:
     """Build the gateway on its database, which must be migrated or about to be. Without limits nothing waits.
 
     `reads_balance`: the platform's balance transactions are read by themselves, and not only where that is asked for.
+    `polls_every`: Stripe's events are read, with that rest between two readings, and not only taken as they are sent.
     """
     now = clock.now
     async with AsyncExitStack() as stack:
@@ -218,14 +223,13 @@ async def gateway_parts(
         work = Engine(database_url, held, clock=clock, application_name=SERVICE, tenants=[tenant_id], meter=meter)
         imports = BalanceImport(BalanceStore(held, clock=clock), provider, now=now)
         store = Store(held, clock=clock, wake=work.wake, metrics=metrics.ledger, moved=imports.hint)
-        call_store = CallStore(held)
+        call_store, payers = CallStore(held), MethodStore(held, clock=clock)
         keys = PersonalKeys(held, KeyRing(personal_keys), now=now, metrics=metrics.personal)
         bodies, details, seller_details = (
             Bodies(held, keys),
             SealedDetails(keys),
             SealedDetails(keys, holder_of=seller_holder_of, field=OF_SELLERS),
         )
-        payers = MethodStore(held, clock=clock)
         calls = Calls(
             call_store,
             [
@@ -277,12 +281,15 @@ async def gateway_parts(
             wake=work.wake,
             metrics=metrics.webhooks,
         )
+        polls = EventPolls(
+            PollStore(held, clock=clock), provider, inbox, sellers, every=polls_every, now=now, metrics=metrics.polling
+        )
         erasing = Erasing(held, store, calls, customers, kept_methods, keys, clock=clock, metrics=metrics.personal)
         deliveries, notices = (
             Deliveries(held, sink, now=now, metrics=metrics.deliveries),
             Notices(held, sink, now=now, metrics=metrics.notices),
         )
-        disputes = DisputeStore(held)
+        disputes, receivables = DisputeStore(held), ReceivableStore(held)
         ledger, closings = (
             Ledger(held, clock=clock, metrics=metrics.ledger),
             Closings(held, clock=clock, metrics=metrics.ledger),
@@ -311,15 +318,16 @@ async def gateway_parts(
             imports.work,
             runs.work,
             erasing.work,
+            *polls.work,
         )
         await closings.begin(tenant_id)
         if reads_balance:
             await stack.enter_async_context(imports.reading(tenant_id))
+        await polls.begin(tenant_id)
         await stack.enter_async_context(forgetting(held, FORGET, now=now))
         await stack.enter_async_context(keys.tended())
         waiting = waiting_work(held, work.kinds, clock=clock, meter=meter, tenants=[tenant_id])
         unanswered = partial(look_at_unanswered, call_store, inbox, metrics, tenant_id=tenant_id, now=now)
-        receivables = ReceivableStore(held)
         await stack.enter_async_context(
             sampling(
                 meter,
@@ -331,6 +339,7 @@ async def gateway_parts(
                 partial(look_at_settlements, held, metrics.settlement, tenant_id=tenant_id, now=now),
                 partial(imports.look, tenant_id, metrics.balance),
                 partial(runs.show, tenant_id),
+                partial(polls.look, tenant_id),
             )
         )
         yield Parts(
@@ -409,6 +418,7 @@ async def gateway_parts(
             setups=setups,
             effects=effects,
             inbox=inbox,
+            polls=polls,
             deliveries=deliveries,
             notices=notices,
             disputes=disputes,

@@ -109,6 +109,10 @@ def _received(values: str) -> dict[str, str]:
     return {'batzen_webhooks_received_total{job="gateway",type="charge.refunded",outcome="accepted"}': values}
 
 
+def _polled(values: str) -> dict[str, str]:
+    return {'batzen_events_polled_total{job="gateway",outcome="accepted"}': values}
+
+
 def _ends(**reasons: str) -> dict[str, str]:
     return {f'batzen_watch_ends_total{{job="status",reason="{reason}"}}': values for reason, values in reasons.items()}
 
@@ -474,6 +478,9 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
         fires("10m", _succeeded("0 12x200") | _received("5x200")),
         fires("10m", _succeeded("0 12x200")),
         rests("10m", _succeeded("0 12x200") | _received("0 1x200")),
+        # They are not sent, and read.
+        rests("10m", _succeeded("0 12x200") | _polled("0 1x200")),
+        fires("10m", _succeeded("0 12x200") | _polled("5x200")),
         # The last of them arrived forty minutes before twelve payments.
         fires("50m", _succeeded("0x160 12x100") | _received("0 1x300")),
         # A quiet night: eight payments without a webhook say nothing.
@@ -498,6 +505,15 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
     "BatzenInboxDeep": (
         fires("8m", {'batzen_webhook_inbox_pending{job="gateway"}': "1300x60"}),
         rests("10m", {'batzen_webhook_inbox_pending{job="gateway"}': "900x60"}),
+    ),
+    "BatzenEventsNotRead": (
+        fires("4m", {'batzen_event_poll_age_seconds{job="gateway"}': "1000x20"}),
+        rests("4m", {'batzen_event_poll_age_seconds{job="gateway"}': "800x20"}),
+        rests("4m", {'batzen_event_poll_age_seconds{job="gateway"}': "0x20"}),
+    ),
+    "BatzenEventsMayBeMissing": (
+        fires("4m", {'batzen_event_poll_gap_seconds{job="gateway"}': "7200x20"}),
+        rests("4m", {'batzen_event_poll_gap_seconds{job="gateway"}': "0x20"}),
     ),
     # Streams
     "BatzenWatchesUnstable": (

@@ -133,6 +133,7 @@ async def running_gateway(
     clock: Clock,
     meter: Meter = OFF,
     works: bool = True,
+    polls_every: timedelta | None = None,
 ) -> AsyncIterator[Gateway]:
     """Serve the gateway on a database while inside, and do its due work; or leave that to `parts.work.once`."""
     async with AsyncExitStack() as stack:
@@ -147,6 +148,7 @@ async def running_gateway(
                 clock=clock,
                 try_timeout_s=TRY_TIMEOUT_S,
                 meter=meter,
+                polls_every=polls_every,
             )
         )
         if works:

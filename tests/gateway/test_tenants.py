@@ -36,6 +36,7 @@ from services.gateway.settings import Settings
 from services.gateway.stripe_api import platform_account
 from services.gateway.stripe_api.own_account import KeyNotTaken
 from services.gateway.stripe_api.platform_account import AccountTaken, NeverReached, RepinRefused, WrongAccount, repin
+from services.gateway.webhooks.endpoint import endpoints_of
 from services.gateway.wiring import Parts, gateway_parts
 from services.runtime.database.connections import plain_dsn
 from services.runtime.process.settings import SettingsError, settings_from
@@ -463,3 +464,26 @@ def test_live_keys_are_for_production_and_test_keys_for_elsewhere(
         with pytest.raises(SettingsError, match=f"^STRIPE_API_KEY {problem}") as caught:
             settings_from(environ, Settings.read)
         assert key not in str(caught.value).replace(f"{key}…", "")
+
+
+def test_events_are_sent_or_read_and_a_gateway_that_gets_none_does_not_start(tmp_path: Any) -> None:
+    environ = {
+        "BATZEN_ENVIRONMENT": "development",
+        "BATZEN_RUNTIME_DATABASE_URL": "postgresql+asyncpg://user:password@localhost/gateway",
+        "BATZEN_ORCHESTRATOR_ADDRESS": "localhost:7001",
+        "BATZEN_TOKEN_DIRECTORY": str(tmp_path),
+        "BATZEN_PERSONAL_KEY": new_personal_key(),
+        "STRIPE_API_KEY": "sk_test_1",
+        "BATZEN_JWKS": str(tmp_path / "jwks.json"),
+        "BATZEN_TOKEN_ISSUER": "https://issuer.example",
+        "BATZEN_TOKEN_AUDIENCE": "batzen",
+    }
+
+    with pytest.raises(SettingsError, match="no event would ever arrive"):
+        settings_from(environ, Settings.read)
+    read = settings_from(environ | {"BATZEN_STRIPE_POLL_EVERY_S": "2"}, Settings.read)
+    sent = settings_from(environ | {"BATZEN_STRIPE_WEBHOOK_SECRETS": "whsec_x"}, Settings.read)
+
+    assert (read.polls_every, read.webhook_secrets) == (timedelta(seconds=2), None)
+    assert endpoints_of("main", secrets=read.webhook_secrets) == []
+    assert sent.polls_every is None

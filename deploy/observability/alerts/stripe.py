@@ -12,7 +12,8 @@ UNANSWERED: Final = '{outcome=~"failure|unreadable|silence|unsent|no_access|no_e
 
 def _none_arrived(window: str) -> str:
     return f"""(sum(increase(batzen_payments_ended_total{{state="SUCCEEDED"}}[{window}])) > 10
-  and (sum(increase(batzen_webhooks_received_total[{window}])) or vector(0)) == 0)"""
+  and (sum(increase(batzen_webhooks_received_total[{window}])) or vector(0)) == 0
+  and (sum(increase(batzen_events_polled_total[{window}])) or vector(0)) == 0)"""
 
 
 GROUP: Final = Group(
@@ -93,6 +94,21 @@ and sum(increase(batzen_webhook_lag_seconds_count[15m])) > 20""",
             expr="max(batzen_webhook_inbox_pending) > 1000",
             lasting="5m",
             summary="{{ $value }} webhooks wait to be applied",
+        ),
+        Alert(
+            # Sellers' accounts are read by turns, of which one takes as long as there are many.
+            name="BatzenEventsNotRead",
+            severity=Severity.TICKET,
+            expr="max(batzen_event_poll_age_seconds) > 900",
+            lasting="1m",
+            summary="Stripe's events have not been read to their end for {{ $value | humanizeDuration }}",
+        ),
+        Alert(
+            name="BatzenEventsMayBeMissing",
+            severity=Severity.PAGE,
+            expr="max(batzen_event_poll_gap_seconds) > 0",
+            lasting="1m",
+            summary="Of {{ $value | humanizeDuration }} nobody read Stripe's events before they were listed no more",
         ),
     ],
 )

@@ -52,6 +52,41 @@ CREATE INDEX event_runs_due ON event_runs (tenant_id, due_time) WHERE due_time I
 CREATE INDEX event_runs_create_time ON event_runs (create_time);
 CREATE INDEX event_runs_dead ON event_runs (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
 
+-- How far Stripe's events were read, where that is done; work for the engine (services/runtime/work). A row for the
+-- platform's own, whose account is empty, and one for each seller's account.
+CREATE TABLE event_polls (
+    tenant_id     text        NOT NULL,
+    account       text        NOT NULL,
+    create_time   timestamptz NOT NULL,
+    -- Of the last reading that came to its end: the newest event that was seen by then, by Stripe's clock; when it began, by ours.
+    newest_time   timestamptz,
+    read_time     timestamptz,
+    -- Of the last that looked for what came late.
+    sweep_time    timestamptz,
+    -- Of the reading that is under way; all null or empty while none is.
+    begin_time    timestamptz,
+    since         timestamptz,
+    is_sweep      boolean     NOT NULL DEFAULT false,
+    reading_newest_time timestamptz,
+    after_id      text        NOT NULL DEFAULT '',
+    -- Between which times Stripe had listed what nobody read, and when that was noticed last.
+    gap_from      timestamptz,
+    gap_to        timestamptz,
+    gap_time      timestamptz,
+    due_time      timestamptz,
+    fence         bigint      NOT NULL DEFAULT 0,
+    held_until    timestamptz NOT NULL DEFAULT '-infinity',
+    failures      integer     NOT NULL DEFAULT 0,
+    lapses        integer     NOT NULL DEFAULT 0,
+    problem       text,
+    dead_time     timestamptz,
+    trace_context text,
+    CONSTRAINT event_polls_pkey PRIMARY KEY (tenant_id, account)
+);
+
+CREATE INDEX event_polls_due ON event_polls (tenant_id, due_time) WHERE due_time IS NOT NULL;
+CREATE INDEX event_polls_dead ON event_polls (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
+
 CREATE TABLE deliveries (
     tenant_id         text        NOT NULL,
     payment_id        text        NOT NULL,

@@ -9,6 +9,7 @@ from services.gateway.stripe_api.calls.balance import BalanceCalls
 from services.gateway.stripe_api.calls.charges import ChargeCalls
 from services.gateway.stripe_api.calls.customers import CustomerCalls
 from services.gateway.stripe_api.calls.disputes import DisputeCalls
+from services.gateway.stripe_api.calls.events import EventCalls
 from services.gateway.stripe_api.calls.fees import FeeCalls
 from services.gateway.stripe_api.calls.intents import IntentCalls
 from services.gateway.stripe_api.calls.lists import ListCalls
@@ -60,6 +61,7 @@ class Provider:
         self.disputes = DisputeCalls(transport)
         self.payouts = PayoutCalls(transport)
         self.lists = ListCalls(transport)
+        self.events = EventCalls(transport)
         self.radar = RadarCalls(transport)
 
     @property

@@ -45,10 +45,15 @@ class Endpoint:
 
 
 def endpoints_of(
-    tenant_id: str, *, secrets: Followed[tuple[str, ...]], connect_secrets: Followed[tuple[str, ...]] | None = None
+    tenant_id: str,
+    *,
+    secrets: Followed[tuple[str, ...]] | None,
+    connect_secrets: Followed[tuple[str, ...]] | None = None,
 ) -> list[Endpoint]:
     """Return the endpoints of a tenant; one without a secret does not exist."""
-    endpoints = [Endpoint(path=PLATFORM_PATH, tenant_id=tenant_id, is_connect=False, secrets=secrets)]
+    endpoints = []
+    if secrets is not None:
+        endpoints.append(Endpoint(path=PLATFORM_PATH, tenant_id=tenant_id, is_connect=False, secrets=secrets))
     if connect_secrets is not None:
         endpoints.append(Endpoint(path=CONNECT_PATH, tenant_id=tenant_id, is_connect=True, secrets=connect_secrets))
     return endpoints
