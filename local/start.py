@@ -11,6 +11,11 @@ from batzen.cli.moments import DEFAULT_ZONE, Moment
 from batzen.cli.starting import Sale, Wanted, When, start
 from batzen.client import Client, new_request_id
 from batzen.gateway.v1.sellers_pb2 import PutSellerAccountRequest
+from batzen.orchestrator.v1.notifications_pb2 import (
+    ListNotificationPoliciesRequest,
+    NotificationPolicy,
+    PutNotificationPolicyRequest,
+)
 from batzen.orchestrator.v1.orchestrator_pb2 import PaymentSession
 from batzen.type.v1.money_pb2 import Money
 
@@ -56,6 +61,30 @@ async def started(client: Client, how: Start, *, seller_id: str, total: Money) -
 async def add_seller(client: Client, seller_id: str) -> None:
     """Register a Swiss seller; one that is there stays as it is."""
     request = PutSellerAccountRequest(
-        request_id=new_request_id(), seller_id=seller_id, country_code="CH", email="seller@example.com"
+        request_id=new_request_id(),
+        seller_id=seller_id,
+        country_code="CH",
+        email="seller@example.com",
+        receipt_name=seller_id.replace("_", " ").title(),
+        vat_id="CHE-109.322.551 MWST",
     )
     await client.sellers.PutSellerAccount(request)
+
+
+async def put_issuer(operator: Client, *, payment_url: str) -> None:
+    """Say who writes receipts, and where a payment is seen, unless an operator has said how people are told."""
+    known = await operator.orchestrator_ops.ListNotificationPolicies(ListNotificationPoliciesRequest(page_size=1))
+    if known.records:
+        return
+    policy = NotificationPolicy(
+        sender_name="Alpine Lessons",
+        address=["Bahnhofstrasse 1", "8001 Zürich"],
+        vat_id="CHE-123.456.788 MWST",
+        payment_url=payment_url,
+        time_zone=DEFAULT_ZONE,
+    )
+    await operator.orchestrator_ops.PutNotificationPolicy(
+        PutNotificationPolicyRequest(
+            request_id=new_request_id(), policy=policy, actor_id="make-up", reason="who writes receipts here"
+        )
+    )

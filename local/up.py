@@ -23,7 +23,7 @@ from local.processes import ProcessFailed
 from local.progress import Progress
 from local.shop_page import ShopPage, shop_page
 from local.stand_in import StandIn, stand_in_of
-from local.start import add_seller
+from local.start import add_seller, put_issuer
 from local.stripe_key import tried
 from local.suite import SANDBOX, Suite, running_suite
 
@@ -90,6 +90,8 @@ async def stay_up(
                 stand_in.confirm()
                 async with suite.client("service", sub=SUBJECTS["service"]) as batzen:
                     await add_seller(batzen, SUBJECTS["seller"])
+                async with suite.client("operator", sub=SUBJECTS["operator"]) as operator:
+                    await put_issuer(operator, payment_url=f"{suite.front_url('bff')}/pay/{{payment_id}}")
                 shop.suite = suite
             async with written(
                 suite.directory,

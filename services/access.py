@@ -29,6 +29,7 @@ _OPERATORS_READ: Final = Allow(roles=_READERS)
 _SERVICES: Final = Allow(roles=frozenset({SERVICE, OPERATOR}))
 _SERVICES_MONEY: Final = Allow(roles=frozenset({SERVICE, OPERATOR}), proof=_PROVED)
 _SERVICES_READ: Final = Allow(roles=_READERS | {SERVICE})
+_ORCHESTRATOR_READS: Final = Allow(roles=_READERS | {SERVICE}, subjects=frozenset({"orchestrator"}))
 _PAYERS: Final = Allow(roles=frozenset({SERVICE, OPERATOR}), own=frozenset({PAYER}))
 _PAYERS_MONEY: Final = Allow(roles=frozenset({SERVICE, OPERATOR}), own=frozenset({PAYER}), proof=_PROVED)
 _PAYERS_READ: Final = Allow(roles=_READERS | {SERVICE}, own=frozenset({PAYER}))
@@ -53,7 +54,7 @@ TABLE: Final[dict[str, Allow]] = (
             _SERVICES_READ: "GetPaymentPlan PreviewRefund FindPayments",
             _PAYERS_MONEY: "SubmitPayment CancelPayment",
             _PAYERS: "SyncPayment PreservePayment ResumePayment",
-            _PAYERS_READ: "GetPaymentSession",
+            _PAYERS_READ: "GetPaymentSession GetReceipt",
         },
     )
     | _methods(
@@ -122,7 +123,8 @@ TABLE: Final[dict[str, Allow]] = (
         {
             _SERVICES: "PutSellerAccount",
             _SERVICES_MONEY: "CreateOnboardingLink",
-            _SERVICES_READ: "GetSellerAccount ListPayouts",
+            _SERVICES_READ: "ListPayouts",
+            _ORCHESTRATOR_READS: "GetSellerAccount",
         },
     )
     | _methods(

@@ -29,7 +29,7 @@ KNOW_PROTOBUF = re.compile(
     | (.*/)?servicers?(/.*)?        # the RPCs
     | .*_rpcs | event_sink          # parts of a servicer
     | (.*/)?peers(/.*)?             # the other services, on the calling side
-    | commands/.* | request_runner | queries | syncs  # pass on what peers answered
+    | commands/.* | request_runner | queries | syncs | receipts  # pass on what peers answered
     | steps | attempts | sessions | unit_of_work | transition_outbox  # likewise
     | (deliveries|notices)/outbox   # call the sink of the gateway's observations and notices
     | imports/importer              # passes on what operators sent

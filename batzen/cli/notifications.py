@@ -285,6 +285,10 @@ def put_policy(
     time_zone: Annotated[
         str, typer.Option(metavar="ZONE", show_default="UTC", help="Of the times in mails: Europe/Zurich.")
     ] = "",
+    address: Annotated[
+        list[str] | None, typer.Option(metavar="LINE", show_default=False, help="Of who writes receipts, line by line.")
+    ] = None,
+    vat_id: Annotated[str, typer.Option(metavar="ID", show_default=False, help="Of who writes receipts.")] = "",
     actor: options.Actor = "",
     as_json: options.Json = False,
 ) -> None:
@@ -299,6 +303,8 @@ def put_policy(
             operator_url=operator_url,
             locale=locale,
             time_zone=time_zone,
+            address=address or (),
+            vat_id=vat_id,
         ),
         actor_id=options.actor_id(actor),
         reason=reason,
@@ -360,6 +366,8 @@ def _tell_policy(record: pb.NotificationPolicyRecord | None, defaults: Sequence[
             "for operators": its.operator_url,
             "locale": its.locale,
             "time zone": its.time_zone,
+            "address": ", ".join(its.address),
+            "VAT id": its.vat_id,
         }
         console.print(f"Since {moments.brief(record.create_time)} by {record.actor_id}: {record.reason}")
         for name, value in said.items():

@@ -32,7 +32,7 @@ batzen sellers put seller_3 --email bo@example.com --country DE --statement "YOG
 
 batzen sellers put seller_4 --account acct_…   (one that exists at Stripe)
 
-batzen sellers put seller_2 --name "Anna Berg Yoga" --vat-id "CHE-123.456.788 MWST"   (what receipts say)"""
+batzen sellers put seller_2 --email anna@example.com --name "Anna Berg Yoga" --vat-id CHE-123.456.788"""
 GET_EPILOG: Final = """Example:
 
 batzen sellers get seller_1

@@ -21,9 +21,9 @@ from typing import Final, cast
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-TEXTS: Final = frozenset({"name", "terms", "privacy", "support", "home", "publishable_key", "vat_id", "time_zone"})
+TEXTS: Final = frozenset({"name", "terms", "privacy", "support", "home", "publishable_key", "time_zone"})
 FLAGS: Final = frozenset({"offers_form", "tells_by_mail"})
-LISTS: Final = frozenset({"return_origins", "address"})
+LISTS: Final = frozenset({"return_origins"})
 TIME_ZONE: Final = "Europe/Zurich"
 LOGO_TYPES: Final = {".svg": "image/svg+xml", ".png": "image/png", ".webp": "image/webp"}
 LOGO_BYTES_MAX: Final = 16 * 1024
@@ -66,8 +66,6 @@ class Tenant:
     """Whether a new card may be entered in our page; else on the page that Stripe hosts."""
     tells_by_mail: bool = False
     """Whether payers get mails, so that a page may promise one."""
-    vat_id: str = ""
-    address: tuple[str, ...] = ()
     time_zone: str = TIME_ZONE
     logo: Logo | None = field(default=None, repr=False)
 
@@ -114,8 +112,6 @@ def _tenant(tenant_id: str, table: object, folder: Path) -> Tenant:
         publishable_key=texts["publishable_key"],
         offers_form=said.get("offers_form") is True,
         tells_by_mail=said.get("tells_by_mail") is True,
-        vat_id=texts["vat_id"],
-        address=lists["address"],
         time_zone=texts["time_zone"] or TIME_ZONE,
         logo=_logo(f"{tenant_id}.logo", folder / str(logo)) if logo else None,
     )

@@ -18,6 +18,7 @@ from batzen.gateway.v1.diagnosis_pb2_grpc import DiagnosisServiceStub
 from batzen.gateway.v1.imports_pb2_grpc import ImportServiceStub
 from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
 from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
+from batzen.gateway.v1.sellers_pb2_grpc import SellerServiceStub
 from batzen.orchestrator.v1.booking_check_pb2_grpc import BookingCheckServiceStub
 from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from batzen.status.v1.status_pb2_grpc import StatusServiceStub
@@ -67,9 +68,11 @@ from services.orchestrator.peers.feed import Feed
 from services.orchestrator.peers.gateway import Gateway
 from services.orchestrator.peers.imports import ImportPeers
 from services.orchestrator.peers.pricing import Pricing
+from services.orchestrator.peers.sellers import ReceiptSellers
 from services.orchestrator.peers.status import Status
 from services.orchestrator.queries import Queries
 from services.orchestrator.quote_outbox import QuoteOutbox
+from services.orchestrator.receipts import Receipts
 from services.orchestrator.request_runner import RequestRunner
 from services.orchestrator.servicers.notifications import NotificationServicer
 from services.orchestrator.servicers.ops import OrchestratorOpsServicer
@@ -128,6 +131,7 @@ class Parts:
     webhooks: Webhooks
     telling: Notifications
     mailing: Mails
+    receipts: Receipts
     notifications: NotificationServicer
     claim_store: BookingClaimStore
     decline_store: DeclineStore
@@ -151,6 +155,7 @@ def wired(
     webhooks: Webhooks,
     telling: Notifications,
     mailing: Mails,
+    receipts: Receipts,
     claim_store: BookingClaimStore,
     decline_store: DeclineStore,
     diagnoses: Diagnoses,
@@ -218,6 +223,7 @@ def wired(
             runner,
             Queries(store, payments, PaymentSessions(outbox, peers), peers, claim_store, now=clock.now),
             syncs,
+            receipts,
         ),
         sink=SinkServicer(store, facts),
         facts=facts,
@@ -225,6 +231,7 @@ def wired(
         webhooks=webhooks,
         telling=telling,
         mailing=mailing,
+        receipts=receipts,
         notifications=NotificationServicer(
             telling.store, telling.policies, telling.watches, tokens=telling.tokens, now=clock.now
         ),
@@ -311,8 +318,10 @@ async def orchestrator_parts(
                 meter=meter,
             )
         )
-        mailing = mails(held, GatewayContacts(ContactServiceStub(gateway)), mail, clock=clock, meter=meter)
         telling = notifications(held, tokens=unsubscribe_tokens(mail), clock=clock, meter=meter)
+        receipts = Receipts(store, peers, ReceiptSellers(SellerServiceStub(gateway)), telling.policies.current)
+        contacts = GatewayContacts(ContactServiceStub(gateway))
+        mailing = mails(held, contacts, mail, receipts=receipts, clock=clock, meter=meter)
         sinks: list[FactSink] = [telling.sink, AttentionSink(), webhooks.sink]
         facts = fact_store(held, sinks=sinks, clock=clock, wake=work.wake, meter=meter)
         heard = hearing(
@@ -337,6 +346,7 @@ async def orchestrator_parts(
             webhooks=webhooks,
             telling=telling,
             mailing=mailing,
+            receipts=receipts,
             claim_store=BookingClaimStore(held),
             decline_store=DeclineStore(held),
             diagnoses=diagnosing(

@@ -73,7 +73,7 @@ async def test_what_receipts_say_of_a_seller_is_kept_apart_from_what_statements_
     assert (moved.receipt_name, moved.vat_id, moved.statement_descriptor_suffix) == ("Anna Berg Yoga", "", "ANNA")
     late = (await gateway.PutSellerAccount(first)).account
     assert (late.receipt_name, late.vat_id) == ("Anna Berg Yoga", "")
-    for field, value in (("vat_id", "CHE-1234"), ("receipt_name", "a" * 101)):
+    for field, value in (("vat_id", "CHE-1234"), ("receipt_name", "a" * 101), ("receipt_name", "Anna\nBcc")):
         refusal = await refused(gateway.PutSellerAccount(payments.put_seller_request(**seller, **{field: value})))
         assert refusal[:3] == (StatusCode.INVALID_ARGUMENT, "FIELD_INVALID", field)
 

@@ -13,14 +13,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
+from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from services.orchestrator.facts.domain import FactKind
 from services.orchestrator.mail.catalogue import OF_THE_PAYMENT, SHOWN, language
 from services.orchestrator.mail.domain import LANGUAGES, Contact, language_of
-from services.orchestrator.mail.message import LINK_CHARACTERS_MAX, AddressUnfit, fit_address, mail_of
+from services.orchestrator.mail.message import BYTES_MAX, LINK_CHARACTERS_MAX, AddressUnfit, fit_address, mail_of
 from services.orchestrator.mail.rendering import rendered
 from services.orchestrator.mail.wording import VALUE_CHARACTERS_MAX, in_words, plain
 from services.orchestrator.notifications.kinds import TELLINGS, RecipientKind
-from tests.orchestrator.letters import GOLDEN, SENDER, VALUES, bare, every_mail, golden, letter
+from tests.orchestrator.letters import (
+    GOLDEN,
+    SENDER,
+    VALUES,
+    bare,
+    every_mail,
+    golden,
+    letter,
+    paid,
+    receipt_of,
+)
 
 REFUND = letter(FactKind.PAYMENT_REFUNDED, RecipientKind.PAYER)
 NASTY = "<script>alert(1)</script>\r\nBcc: all@example.com\n\n{{ 7*7 }} & \"quotes\" 'too' \u202etxt \0"
@@ -199,12 +210,13 @@ def test_what_people_are_called_is_no_markup() -> None:
             sender=replace(SENDER, name=NASTY),
             payment_id=NASTY,
             values=values,
+            receipt=None if clean.receipt is None else receipt_of(nasty_receipt(), "en"),
             link='https://a.example/"onclick="x',
         )
         said = rendered(nasty)
         page = Tags(said.html)
         assert set(page.tags) <= {
-            "html", "head", "meta", "title", "style", "body", "table", "tr", "td", "p", "h1", "a", "br"
+            "html", "head", "meta", "title", "style", "body", "table", "tr", "td", "p", "h1", "h2", "a", "br", "span"
         }  # fmt: skip
         assert all(link.startswith("https://") for link in page.links)
         assert "{{ 7*7 }}" in said.text
@@ -213,6 +225,37 @@ def test_what_people_are_called_is_no_markup() -> None:
         assert message.defects == []
         assert [one.addr_spec for one in message["To"].addresses] == ["lea@example.ch"]
         assert [one.addr_spec for one in message["From"].addresses] == [SENDER.address]
+
+
+def nasty_receipt() -> pb.Receipt:
+    """Return one of which everything that comes from outside is markup."""
+    found = paid()
+    found.session_name = found.payment.payment_id = NASTY
+    party = pb.ReceiptParty(name=NASTY, address=[NASTY], vat_id=NASTY)
+    found.issuer.CopyFrom(party)
+    del found.sellers[:]
+    found.sellers.append(party)
+    found.quote.adjustments[0].coupon_code = NASTY
+    return found
+
+
+def test_a_long_receipt_is_cut_and_says_how_much_more_there_is() -> None:
+    one = replace(REFUND, receipt=receipt_of(paid(lines=1_000), "en"))
+
+    assert "and 961 more, on the receipt online" in rendered(one).text
+    assert len(mail_of(one).content) < BYTES_MAX
+
+
+def test_the_receipt_in_a_mail_has_no_second_reference_and_stands_in_both_layouts() -> None:
+    said = rendered(letter(FactKind.PAYMENT_RECEIVED, RecipientKind.PAYER))
+    without = rendered(replace(letter(FactKind.PAYMENT_RECEIVED, RecipientKind.PAYER), receipt=None))
+
+    for layout in (said.text, said.html):
+        assert layout.count("CHE-109.322.551 MWST") == 1
+        assert layout.count("Receipt number: pay_0k7w2m") == 1
+        assert "Reference" not in layout
+    assert "Reference: pay_0k7w2m" in without.text
+    assert "Receipt" not in without.text + without.html
 
 
 @settings(max_examples=60)

@@ -275,6 +275,8 @@ async def test_a_tenant_says_how_it_tells(replica: Orchestrator, told: Told, row
         locale="de-CH",
         time_zone="Europe/Zurich",
         unsubscribe_url="https://shop.example/off?t={token}",
+        address=["Dorfstrasse 1", "7500 St. Moritz"],
+        vat_id="CHE-123.456.788 MWST",
     )
     put = pb.PutNotificationPolicyRequest(request_id=new_id(), policy=policy, actor_id="anna", reason="quieter")
     async with replica.connect_ops(tenant=tenant_id) as ops:
@@ -329,6 +331,9 @@ async def test_a_tenant_says_how_it_tells(replica: Orchestrator, told: Told, row
         {"locale": "no locale at all"},
         {"switches": [pb.NotificationSwitch(kind=RECEIVED, recipient=OPERATOR)]},
         {"unsubscribe_url": "https://shop.example/off"},
+        {"address": ["a line"] * 7},
+        {"address": ["Dorfstrasse 1\nTotal: CHF 0.00"]},
+        {"vat_id": "CHE-1"},
         {"switches": [pb.NotificationSwitch(kind=RECEIVED, recipient=PAYER)] * 2},
     ],
 )

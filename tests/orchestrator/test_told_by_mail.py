@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import asyncpg
 import pytest
 
+from batzen.gateway.v1 import sellers_pb2
 from batzen.gateway.v1.contacts_pb2_grpc import ContactServiceStub
+from batzen.gateway.v1.sellers_pb2_grpc import SellerServiceStub
+from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
+from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
+from services.errors import DependencyUnavailable
 from services.orchestrator.mail.building import mails
 from services.orchestrator.mail.outbox import MailOutbox, Return
 from services.orchestrator.mail.settings import MailSettings
-from services.orchestrator.mail.smtp import SmtpServer
+from services.orchestrator.mail.smtp import Smtp, SmtpServer
+from services.orchestrator.mail.store import MailStore
 from services.orchestrator.peers.contacts import GatewayContacts
+from services.orchestrator.peers.pricing import Pricing
+from services.orchestrator.peers.sellers import ReceiptSellers
+from services.orchestrator.receipts import Receipts
+from services.orchestrator.wire.responses import for_payer
 from services.runtime.database.connections import plain_dsn
 from services.runtime.process.followed import Followed
+from services.runtime.rpc import call_context
+from services.runtime.work.kinds import Work
 from tests.conftest import Databases
 from tests.eventually import eventually
+from tests.gateway.stubs import GatewayStubs
 from tests.orchestrator.conftest import Journeys, Orchestrator, World, running_world, travelling
+from tests.orchestrator.lives import Died, Mortal, each_life
 from tests.orchestrator.mailboxes import Mailboxes, mailboxes
-from tests.orchestrator.samples import REFUND_FAILS, Clock, refund, submit
+from tests.orchestrator.samples import REFUND_FAILS, SELLER, Clock, new_id, refund, refused, submit
 
 PIA = "pia@example.ch"
 
@@ -90,7 +106,88 @@ async def outbox(own_world: World, replica: Orchestrator, boxes: Mailboxes) -> A
         unsubscribe_keys=None,
     )
     async with own_world.channel(own_world.ports["gateway"], "orchestrator") as gateway:
-        yield mails(replica.held, GatewayContacts(ContactServiceStub(gateway)), settings, clock=own_world.clock).outbox
+        contacts = GatewayContacts(ContactServiceStub(gateway))
+        receipts = replica.parts.receipts
+        yield mails(replica.held, contacts, settings, receipts=receipts, clock=own_world.clock).outbox
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def named_seller(own_world: World) -> None:
+    """What receipts call the seller of these payments."""
+    request = sellers_pb2.PutSellerAccountRequest(
+        request_id=new_id(),
+        seller_id=SELLER,
+        country_code="CH",
+        email="seller@example.org",
+        receipt_name="Skischule Anna",
+        vat_id="CHE-109.322.551",
+    )
+    async with own_world.channel(own_world.ports["gateway"], "shop") as channel:
+        await GatewayStubs(channel).PutSellerAccount(request)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Post:
+    """What takes payments, and what mails of them."""
+
+    world: World
+    replica: Orchestrator
+    orchestrator: OrchestratorServiceStub
+    journeys: Journeys
+    outbox: MailOutbox
+    boxes: Mailboxes
+    rows: asyncpg.Connection
+
+    async def work(self, payment_id: str) -> Work:
+        """Have it heard that a payment was made, and return the mail to its payer as work."""
+
+        async def heard() -> asyncpg.Record | None:
+            await self.replica.hear()
+            return await self.rows.fetchrow(
+                "SELECT * FROM mails WHERE payment_id = $1 AND kind = 'PAYMENT_RECEIVED' AND recipient_kind = 'PAYER'",
+                payment_id,
+            )
+
+        row = await eventually(heard)
+        key = (str(row["fact_id"]), row["recipient_kind"], row["recipient_id"])
+        return Work(kind=self.outbox.kind, tenant_id="main", key=key, fence=0, failures=0)
+
+    async def wait_again(self, work: Work) -> None:
+        """Have a mail not sent yet."""
+        await self.rows.execute(
+            "UPDATE mails SET state = 'WAITING', due_time = NULL WHERE tenant_id = 'main' AND fact_id = $1::text::uuid",
+            work.key[0],
+        )
+
+    def server(self) -> Smtp:
+        return Smtp(Followed(SmtpServer.parse(f"smtp://127.0.0.1:{self.boxes.port}?tls=off")))
+
+
+@pytest.fixture
+async def post(
+    own_world: World,
+    replica: Orchestrator,
+    journeys: Journeys,
+    outbox: MailOutbox,
+    rows: asyncpg.Connection,
+    *,
+    boxes: Mailboxes,
+) -> Post:
+    return Post(
+        world=own_world,
+        replica=replica,
+        orchestrator=journeys.orchestrator,
+        journeys=journeys,
+        outbox=outbox,
+        boxes=boxes,
+        rows=rows,
+    )
+
+
+def body(boxes: Mailboxes, payment_id: str, place: int) -> str:
+    """Return what one of the mails of a payment says, with spaces that may break."""
+    said = [one.get_body(("plain",)).get_content() for one in boxes.messages]  # type: ignore[union-attr]
+    return [text for text in said if payment_id in text][place].replace("\N{NO-BREAK SPACE}", " ")
 
 
 async def read(
@@ -121,6 +218,7 @@ async def test_a_payer_is_mailed_the_refund_and_that_it_failed(
     outbox: MailOutbox,
     boxes: Mailboxes,
 ) -> None:
+    """Each with the receipt as it was then: later ones have what came since, earlier ones not."""
     payment_id = await journeys.started()
     await orchestrator.SubmitPayment(submit(payment_id, REFUND_FAILS))
     assert await read(replica, outbox, boxes, payment_id, count=1) == ["Zahlung erhalten: CHF 100.00"]
@@ -133,29 +231,100 @@ async def test_a_payer_is_mailed_the_refund_and_that_it_failed(
     await replica.sweep()
     told = await read(replica, outbox, boxes, payment_id, count=3)
     assert told[2:] == ["Ihre Rückerstattung von CHF 25.00 ist nicht angekommen"]
+    received, refunded, failed = (body(boxes, payment_id, place) for place in range(3))
+    for said in (received, refunded, failed):
+        assert "Beleg: Skiing for two" in said
+        assert "Leistungen von: Skischule Anna, MWST-Nummer CHE-109.322.551 MWST" in said
+        assert "Bezahlt: CHF 100.00" in said
+    assert "Erstattet am" not in received
+    assert "−CHF 25.00" in refunded
+    assert "Bezahlt nach Erstattungen: CHF 75.00" in refunded
+    assert "Erstattung fehlgeschlagen am" in failed
+    assert "Bezahlt nach Erstattungen: CHF 100.00" in failed
 
 
-async def test_who_was_erased_gets_no_mail(
-    replica: Orchestrator, journeys: Journeys, outbox: MailOutbox, boxes: Mailboxes, rows: asyncpg.Connection
+async def test_a_receipt_is_the_same_whoever_dies_over_it_and_whatever_came_since(post: Post) -> None:
+    """Right before and right after each statement, each question and each mail; the payment is refunded meanwhile."""
+    payment_id = await post.journeys.paid()
+    work = await post.work(payment_id)
+    await post.orchestrator.RefundPayment(refund(payment_id, 2_500))
+    places = []
+    async with post.world.channel(post.world.ports["gateway"], "orchestrator") as gateway:
+        for life in each_life():
+            await post.wait_again(work)
+            mortal = MailOutbox(
+                Mortal(MailStore(post.replica.held), life),
+                Mortal(GatewayContacts(ContactServiceStub(gateway)), life),
+                server=Mortal(post.server(), life),
+                sent_by=Return(address="pay@batzen.example", name="Batzen"),
+                tokens=None,
+                receipts=Mortal(post.replica.parts.receipts, life),
+                now=post.world.clock.now,
+            )
+            with call_context.acting_for("main"):
+                with suppress(Died):
+                    await mortal.send(work)
+                await post.outbox.send(work)
+            places.append(life.place)
+    assert {"before short", "after short", "before send", "after send", "before ended", "after ended"} < set(places)
+    assert await post.rows.fetchval("SELECT state FROM mails WHERE fact_id = $1::text::uuid", work.key[0]) == "SENT"
+    assert len(post.boxes.arrived) == len(places) + 2  # twice where it died after sending, and before that was kept
+    assert len({one.content for one in post.boxes.arrived}) == 1
+    assert "Bezahlt: CHF 100.00" in body(post.boxes, payment_id, 0)
+    assert "Erstattet am" not in body(post.boxes, payment_id, 0)
+
+
+async def test_a_receipt_waits_for_what_it_is_written_of(post: Post) -> None:
+    """While who knows the price is away nothing is sent. Without the quote, or the fact, less is said."""
+    payment_id = await post.journeys.paid()
+    work, parts = await post.work(payment_id), post.replica.parts
+    async with (
+        post.world.channel(post.world.ports["gateway"], "orchestrator") as gateway,
+        post.world.channel(1, "orchestrator") as nowhere,
+    ):
+        cut_off = Receipts(
+            parts.store,
+            replace(parts.peers, pricing=Pricing(PricingServiceStub(nowhere))),
+            ReceiptSellers(SellerServiceStub(gateway)),
+            parts.telling.policies.current,
+        )
+        alone = MailOutbox(
+            MailStore(post.replica.held),
+            GatewayContacts(ContactServiceStub(gateway)),
+            server=post.server(),
+            sent_by=Return(address="pay@batzen.example", name="Batzen"),
+            tokens=None,
+            receipts=cut_off,
+            now=post.world.clock.now,
+        )
+        with call_context.acting_for("main"), pytest.raises(DependencyUnavailable):
+            await alone.send(work)
+    assert not post.boxes.arrived
+    with call_context.acting_for("main"):
+        await post.rows.execute("UPDATE payments SET quote_id = 'quote_of_nobody' WHERE payment_id = $1", payment_id)
+        await post.outbox.send(work)
+        await post.wait_again(work)
+        await post.rows.execute("DELETE FROM facts WHERE fact_id = $1::text::uuid", work.key[0])
+        await post.outbox.send(work)
+    assert "Total: CHF 100.00" in body(post.boxes, payment_id, 0)
+    assert "Termin" not in body(post.boxes, payment_id, 0)
+    assert "Beleg" not in body(post.boxes, payment_id, 1)
+
+
+async def test_a_receipt_is_its_payers_and_there_is_none_before_money_was_taken(
+    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
 ) -> None:
-    """Nobody is known by that id any more when the mail is to be sent."""
-    payment_id = await journeys.paid()
-
-    async def is_skipped() -> bool:
-        await replica.hear()
-        await rows.execute(
-            "UPDATE mails SET recipient_id = 'payer_who_is_gone' WHERE payment_id = $1 AND recipient_kind = 'PAYER'",
-            payment_id,
-        )
-        await replica.engine(outbox.kind).once()
-        # As if it had waited for long enough.
-        await rows.execute(
-            "UPDATE mails SET create_time = create_time - interval '1 hour', due_time = least(due_time, now())"
-            " WHERE payment_id = $1 AND state = 'WAITING'",
-            payment_id,
-        )
-        found = await rows.fetch("SELECT state, end_reason FROM mails WHERE payment_id = $1", payment_id)
-        return [(row["state"], row["end_reason"]) for row in found] == [("SKIPPED", "NO_CONTACT")]
-
-    await eventually(is_skipped)
-    assert not [one for one in boxes.messages if payment_id in one.as_string()]
+    unpaid_id, paid_id = await journeys.started(), await journeys.paid()
+    await orchestrator.RefundPayment(refund(paid_id, 2_500))
+    before = await refused(orchestrator.GetReceipt(pb.GetReceiptRequest(payment_id=unpaid_id)))
+    assert (before.code, before.reason) == ("FAILED_PRECONDITION", "PAYMENT_STATE")
+    shown = (await orchestrator.GetReceipt(pb.GetReceiptRequest(payment_id=paid_id))).receipt
+    assert shown.session_name == "Skiing for two"
+    assert [(one.seller_id, one.name, one.vat_id) for one in shown.sellers] == [
+        (SELLER, "Skischule Anna", "CHE-109.322.551 MWST")
+    ]
+    assert [one.snapshot.amounts.refunded_minor for one in shown.history] == [2_500]
+    assert shown.quote == for_payer(shown.quote)
+    async with replica.connect("payer_of_another", roles=["payer"]) as stranger:
+        answer = await refused(stranger.GetReceipt(pb.GetReceiptRequest(payment_id=paid_id)))
+        assert (answer.code, answer.reason) == ("NOT_FOUND", "PAYMENT_NOT_FOUND")

@@ -288,7 +288,8 @@ async def test_another_tenant_finds_nothing_whatever_its_role(walker: Walker, ro
     commands = [
         path
         for path in METHODS
-        if path.endswith(("/SubmitPayment", "/SyncPayment", "/CancelPayment", "/GetPaymentSession")) and role != SELLER
+        if path.endswith(("/SubmitPayment", "/SyncPayment", "/CancelPayment", "/GetPaymentSession", "/GetReceipt"))
+        and role != SELLER
     ]
 
     codes = {path: await walker.ask(path, token) for path in [*readings, *commands]}

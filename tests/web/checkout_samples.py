@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, Final, cast
@@ -33,9 +34,11 @@ TENANT: Final = Tenant(
     publishable_key="pk_test_gallery",
     offers_form=True,
     tells_by_mail=True,
-    vat_id="CHE-123.456.788 MWST",
-    address=("Bahnhofstrasse 1", "8001 Zürich"),
 )
+ISSUER: Final = pb.ReceiptParty(
+    name="Alpine Lessons", address=["Bahnhofstrasse 1", "8001 Zürich"], vat_id="CHE-123.456.788 MWST"
+)
+SELLER: Final = pb.ReceiptParty(seller_id="seller_anna", name="Skischule Anna Berg", vat_id="CHE-109.322.551 MWST")
 VISA: Final = PaymentMethod(
     payment_method_id="pm_visa", type="card", brand="visa", last4="4242", expire_month=12, expire_year=2028
 )
@@ -178,3 +181,21 @@ def history(*refunded_minor: int) -> list[Transition]:
         moved(revision, captured_minor=TOTAL_MINOR, refunded_minor=minor)
         for revision, minor in enumerate(refunded_minor, start=1)
     ]
+
+
+def receipt(
+    paid: pb.PaymentSession,
+    returns: Iterable[Transition] = (),
+    *,
+    sellers: Sequence[pb.ReceiptParty] = (SELLER,),
+    issuer: pb.ReceiptParty = ISSUER,
+) -> pb.Receipt:
+    """Return what the orchestrator answers to GetReceipt."""
+    return pb.Receipt(
+        payment=paid.payment,
+        quote=paid.quote,
+        session_name=paid.session_name,
+        history=returns,
+        sellers=sellers,
+        issuer=issuer,
+    )

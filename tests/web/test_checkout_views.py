@@ -16,9 +16,11 @@ from services.bff.api.legacy import views as legacy
 from services.bff.api.modern import views
 from services.bff.checkout import declines, standing, steps
 from services.bff.checkout.model import Attention, Key, Outcome
-from services.bff.checkout.wording import TEXTS, Wording, sign_first
+from services.bff.checkout.wording import TEXTS, Wording
 from services.bff.declines import PLAIN_MESSAGE
 from services.bff.events.told import events_of
+from services.receipts.wording import TEXTS as RECEIPT_TEXTS
+from services.receipts.wording import sign_first
 from services.web.assets import Assets
 from services.web.pages import Pages
 from services.web.texts import LANGUAGES
@@ -191,10 +193,12 @@ def test_amounts_and_rates_never_break_over_two_lines(language: str) -> None:
 
 def test_all_languages_say_the_same_with_the_same_values_and_none_a_sharp_s() -> None:
     assert differences(TEXTS) == []
+    assert differences(RECEIPT_TEXTS) == []
     for language in LANGUAGES:
-        for key in TEXTS.keys(language):
-            said = TEXTS.say(language, key, **dict.fromkeys(TEXTS.placeholders(language, key), ""))
-            assert "ß" not in said
+        for texts in (TEXTS, RECEIPT_TEXTS):
+            for key in texts.keys(language):
+                said = texts.say(language, key, **dict.fromkeys(texts.placeholders(language, key), ""))
+                assert "ß" not in said
 
 
 @pytest.mark.parametrize("name", MADE)

@@ -10,8 +10,8 @@ from typing import Final
 import pytest
 
 from batzen.status.v1.status_pb2 import Transition
-from services.bff.checkout.model import Fact, Receipt
 from services.bff.checkout.receipts import receipt
+from services.receipts.model import Fact, Receipt
 from tests.web import checkout_samples as samples
 
 NO_BREAK: Final = "\N{NO-BREAK SPACE}"
@@ -25,7 +25,8 @@ def minor(amount: str) -> int:
 def test_a_receipt_shows_each_time_that_money_went_back_and_what_is_left() -> None:
     amounts = {"captured_minor": samples.TOTAL_MINOR, "refunded_minor": 5_060}
     session = samples.session("PARTIALLY_REFUNDED", snapshot=samples.snapshot(amounts=amounts))
-    shown = receipt(session, samples.history(0, 3_060, 3_060, 5_060), samples.place()).part["receipt"]
+    found = samples.receipt(session, samples.history(0, 3_060, 3_060, 5_060))
+    shown = receipt(found, samples.place()).part["receipt"]
 
     values = [fact.value for fact in shown.refunds]  # type: ignore[attr-defined] # a Receipt
     assert [value.replace("\N{NO-BREAK SPACE}", " ") for value in values] == ["−CHF 30.60", "−CHF 20.00", "CHF 160.00"]
@@ -39,7 +40,8 @@ def _receipt(
     )
     if has_one_rate:
         session.quote.CopyFrom(samples.one_rate())
-    shown: Receipt = receipt(session, history, samples.place()).part["receipt"]  # type: ignore[assignment]
+    found = samples.receipt(session, history)
+    shown: Receipt = receipt(found, samples.place()).part["receipt"]  # type: ignore[assignment]
     return shown
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from services.receipts.model import Fact, Row
+
 
 class Key(StrEnum):
     """Which page it is; a browser that shows another one than its payment has by now loads it anew."""
@@ -74,19 +76,6 @@ class Shell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """A row of the price."""
-
-    label: str
-    amount: str
-    note: str = ""
-    kind: str = "line"
-    """`line`, `discount`, `surcharge` or `vat`."""
-    is_within: bool = False
-    """It is a part of the prices above, and adds nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """What is paid for, and what it costs."""
 
@@ -128,14 +117,6 @@ class Method:
     problem: str = ""
     """Why it cannot be chosen; empty where it can."""
     is_chosen: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fact:
-    """A line of a list: what, and how much or which."""
-
-    label: str
-    value: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,31 +270,3 @@ class Message:
     code: str = ""
     reference: str = ""
     """The correlation id."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Party:
-    """Who sold, or paid."""
-
-    name: str
-    lines: Sequence[str] = ()
-    vat_id: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
-    """What was paid, for the books of the payer."""
-
-    number: str
-    date: str
-    seller: Party
-    rows: Sequence[Row]
-    vat: Sequence[Fact]
-    """Each rate, with what it is of."""
-    vat_note: str
-    """Why its VAT, or that of what is left of it, is not shown; empty where it is."""
-    paid: Sequence[Fact]
-    refunds: Sequence[Fact]
-    total: str
-    taken: str
-    """What was taken of the total; empty where that is all of it."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from batzen.errors import BatzenError
+from batzen.errors import BatzenError, FailedPrecondition
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
-from batzen.status.v1.status_pb2 import GetPaymentRequest, ListTransitionsRequest, Transition
+from batzen.status.v1.status_pb2 import GetPaymentRequest
 from batzen.type.v1.payment_pb2 import PaymentState
 from services.bff.checkout import messages, standing, steps
 from services.bff.checkout.receipts import receipt
@@ -20,8 +19,6 @@ from services.bff.checkout.satisfaction import Satisfaction
 from services.bff.checkout.shown import Shown, is_payers_turn, state_of
 from services.web.failures import Refusal
 
-HISTORY_MAX: Final = 500
-"""Transitions that a receipt looks through; few payments have twenty."""
 Handler = Callable[[Visit], Awaitable[Response]]
 
 
@@ -105,13 +102,12 @@ class CheckoutPages:
 
     async def receipt(self, visit: Visit) -> Response:
         """Show what was paid."""
-        session = await self._room.payment(visit)
-        if not standing.has_receipt(session.payment):
+        asked = pb.GetReceiptRequest(payment_id=visit.payment_id)
+        try:
+            answer = await self._room.front.peers.calls.orchestrator.GetReceipt(asked, metadata=self._room.word(visit))
+        except FailedPrecondition:  # nothing was taken
             return visit.back()
-        asked = ListTransitionsRequest(payment_id=visit.payment_id, page_size=HISTORY_MAX)
-        answer = await self._room.front.peers.calls.status.ListTransitions(asked, metadata=self._room.word(visit))
-        history: list[Transition] = list(answer.transitions)
-        return self._room.answer(visit.request, receipt(session, history, visit.place))
+        return self._room.answer(visit.request, receipt(answer.receipt, visit.place))
 
     async def broken(self, visit: Visit) -> Response:
         """Say that the page's script met an error, and lead on to the page without it."""

@@ -13,9 +13,10 @@ from typing import Final
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.status.v1.status_pb2 import Payment
 from batzen.type.v1 import payment_pb2 as states
-from services.bff.checkout.model import Attention, Fact, Key, Link, Outcome, Question, Tone, Waiting
+from services.bff.checkout.model import Attention, Key, Link, Outcome, Question, Tone, Waiting
 from services.bff.checkout.place import SLOW_AFTER, Place
 from services.bff.checkout.shown import Shown, named, page_of, state_of
+from services.receipts.model import Fact
 from services.web.security.headers import PageKind
 
 OUTCOMES: Final[Mapping[states.PaymentState, tuple[Key, Tone]]] = {

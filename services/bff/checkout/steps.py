@@ -14,7 +14,6 @@ from batzen.type.v1.money_pb2 import Money
 from services.bff.checkout.model import (
     CardStep,
     ConfirmStep,
-    Fact,
     Key,
     Method,
     MethodStep,
@@ -27,6 +26,7 @@ from services.bff.checkout.model import (
 from services.bff.checkout.place import Place
 from services.bff.checkout.shown import Shown, declined, has_declined, owed_of, page_of, total_of
 from services.bff.checkout.wording import mark_of
+from services.receipts.model import Fact
 from services.web.security.headers import PageKind
 
 PAGE: Final = "page"

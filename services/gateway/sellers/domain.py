@@ -106,6 +106,14 @@ def statement_descriptor_suffix(value: str, *, field: str) -> str:
     return value
 
 
+def receipt_name(value: str, *, field: str) -> str:
+    """Return what receipts call a seller, on one line; empty for nothing."""
+    if len(value) > RECEIPT_NAME_CHARACTERS_MAX or not value.isprintable() or value != value.strip():
+        detail = f"At most {RECEIPT_NAME_CHARACTERS_MAX} printable characters, none of them a space at an end."
+        raise FieldInvalid(field=field, detail=detail)
+    return value
+
+
 def vat_id(value: str, *, field: str) -> str:
     """Return a VAT id as it is written on receipts; empty for none."""
     if not value:

@@ -7,15 +7,14 @@ from dataclasses import asdict
 from batzen.gateway.v1 import sellers_pb2
 from services.gateway.payouts.domain import Payout
 from services.gateway.sellers.domain import (
-    RECEIPT_NAME_CHARACTERS_MAX,
     Particulars,
     Requirements,
     SellerAccount,
+    receipt_name,
     statement_descriptor_suffix,
     vat_id,
 )
 from services.gateway.wire.responses import money, optional_timestamp, timestamp
-from services.shared import fields
 
 
 def asked_particulars(request: sellers_pb2.PutSellerAccountRequest) -> Particulars:
@@ -25,9 +24,7 @@ def asked_particulars(request: sellers_pb2.PutSellerAccountRequest) -> Particula
         statement_descriptor_suffix=statement_descriptor_suffix(suffix, field="statement_descriptor_suffix")
         if request.HasField("statement_descriptor_suffix")
         else None,
-        receipt_name=fields.text(name, field="receipt_name", characters_max=RECEIPT_NAME_CHARACTERS_MAX)
-        if request.HasField("receipt_name")
-        else None,
+        receipt_name=receipt_name(name, field="receipt_name") if request.HasField("receipt_name") else None,
         vat_id=vat_id(request.vat_id, field="vat_id") if request.HasField("vat_id") else None,
     )
 

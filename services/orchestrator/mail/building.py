@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from services.orchestrator.mail.metrics import WAITING_COUNTED_MAX, MailMetrics
-from services.orchestrator.mail.outbox import Contacts, MailOutbox
+from services.orchestrator.mail.outbox import Contacts, MailOutbox, Receipts
 from services.orchestrator.mail.settings import MailSettings
 from services.orchestrator.mail.smtp import Smtp
 from services.orchestrator.mail.store import MailStore
@@ -40,7 +40,13 @@ def unsubscribe_tokens(settings: MailSettings) -> UnsubscribeTokens | None:
 
 
 def mails(
-    held: DirectConnections, contacts: Contacts, settings: MailSettings = NO_MAILS, *, clock: Clock, meter: Meter = OFF
+    held: DirectConnections,
+    contacts: Contacts,
+    settings: MailSettings = NO_MAILS,
+    *,
+    receipts: Receipts | None = None,
+    clock: Clock,
+    meter: Meter = OFF,
 ) -> Mails:
     """Return what sends mails."""
     store, metrics = MailStore(held), MailMetrics(meter)
@@ -60,6 +66,7 @@ def mails(
             server=None if settings.server is None else Smtp(settings.server, ca=settings.ca),
             sent_by=settings.sent_by,
             tokens=unsubscribe_tokens(settings),
+            receipts=receipts,
             now=clock.now,
             metrics=metrics,
         ),

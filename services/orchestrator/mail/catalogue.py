@@ -39,6 +39,11 @@ SHOWN: Final[Mapping[FactKind, Sequence[str]]] = {
 """Kind → the values in the small table of its mail, in their order; one that is not known is left out."""
 
 
+WITH_RECEIPT: Final = frozenset({FactKind.PAYMENT_RECEIVED, FactKind.PAYMENT_REFUNDED, FactKind.REFUND_FAILED})
+"""Kinds that bring their payer the receipt, as it is after what happened."""
+SAID_BY_RECEIPT: Final = frozenset({"method_in_words", "payment_id"})
+"""What a receipt says as well, so that the small table above it does not."""
+
 OF_THE_PAYMENT: Final = frozenset(
     {FactKind.PAYMENT_RECEIVED, FactKind.PAYMENT_FAILED, FactKind.PAYMENT_EXPIRED, FactKind.PAYMENT_REFUNDED}
 )

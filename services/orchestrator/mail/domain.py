@@ -10,6 +10,7 @@ from typing import Final
 
 from services.orchestrator.facts.domain import FactKind
 from services.orchestrator.notifications.kinds import RecipientKind
+from services.receipts.model import Receipt
 from services.shared.locale_format import find_locale
 
 LANGUAGES: Final = ("de", "fr", "it", "en")
@@ -59,6 +60,8 @@ class Letter:
     """Where the recipient finds more; none if empty."""
     unsubscribe_url: str = ""
     """Where mails of this kind are declined; empty where they may not be."""
+    receipt: Receipt | None = None
+    """What was paid and what went back, in the letter's language; None where it brings none."""
 
     @property
     def mail_id(self) -> uuid.UUID:

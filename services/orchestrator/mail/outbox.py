@@ -13,20 +13,24 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 from urllib.parse import quote
 
 from services.orchestrator.facts.domain import FactKind
-from services.orchestrator.mail.domain import Contact, Letter, Sender
+from services.orchestrator.mail.catalogue import WITH_RECEIPT
+from services.orchestrator.mail.domain import Contact, Letter, Sender, language_of
 from services.orchestrator.mail.message import AddressUnfit, Mail, mail_of
 from services.orchestrator.mail.metrics import UNCOUNTED, MailMetrics, Outcome
 from services.orchestrator.mail.smtp import MailboxRefused, MailNotTaken
 from services.orchestrator.mail.store import MailState, MailStore, NotSent, PendingMail
 from services.orchestrator.mail.unsubscribe_tokens import Declined, UnsubscribeTokens
+from services.orchestrator.mail.wording import zone_of
 from services.orchestrator.notifications.domain import NotificationPolicy
 from services.orchestrator.notifications.kinds import RecipientKind, telling
+from services.receipts.model import Receipt
+from services.receipts.wording import ReceiptWording
 from services.runtime import crash_points
 from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind
 
@@ -58,6 +62,14 @@ class Server(Protocol):
         ...
 
 
+class Receipts(Protocol):
+    """Knows what was paid, and what went back."""
+
+    async def short(self, tenant_id: str, payment: bytes, words: ReceiptWording, *, issuer: str) -> Receipt | None:
+        """Return the receipt of a payment as one of its revisions left it; None where nothing was taken."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Return:
     """As what mails are sent, whoever's they are."""
@@ -78,10 +90,12 @@ class MailOutbox:
         server: Server | None,
         sent_by: Return | None,
         tokens: UnsubscribeTokens | None,
+        receipts: Receipts | None = None,
         now: Callable[[], datetime],
         metrics: MailMetrics = UNCOUNTED,
     ) -> None:
         """Without a server no mail is sent; without tokens none can be declined by a link."""
+        self._receipts = receipts
         self._store = store
         self._contacts = contacts
         self._server = server
@@ -118,7 +132,8 @@ class MailOutbox:
                 raise RetryLater(ASKED_AGAIN_AFTER)
             await self._skip(mail, NotSent.NO_CONTACT)
             return
-        await self._hand_in(mail, self._letter(mail, contact, policy, self._sent_by), self._server)
+        letter = self._letter(mail, contact, policy, self._sent_by)
+        await self._hand_in(mail, replace(letter, receipt=await self._receipt(mail, letter)), self._server)
 
     async def _unwanted(self, mail: PendingMail) -> NotSent | None:
         if mail.kind is FactKind.CHARGE_UPCOMING and datetime.fromisoformat(mail.values["charge_time"]) <= self._now():
@@ -132,6 +147,16 @@ class MailOutbox:
             addresses = policy.operator_addresses
             return Contact(addresses=addresses, locale=policy.locale) if addresses else None
         return await crash_points.call("mail.contact", self._contacts.contact(mail.recipient_kind, mail.recipient_id))
+
+    async def _receipt(self, mail: PendingMail, letter: Letter) -> Receipt | None:
+        """Return the receipt that a payer gets with a mail, as it was at what the mail tells of."""
+        is_payers = mail.recipient_kind is RecipientKind.PAYER and mail.kind in WITH_RECEIPT
+        if self._receipts is None or mail.payment is None or not is_payers:
+            return None
+        language, locale = language_of(letter.to.locale, letter.sender.locale)
+        words = ReceiptWording(language, locale=locale, zone=zone_of(letter.sender.time_zone).key)
+        asked = self._receipts.short(mail.tenant_id, mail.payment, words, issuer=letter.sender.name)
+        return await crash_points.call("mail.receipt", asked)
 
     async def _hand_in(self, mail: PendingMail, letter: Letter, server: Server) -> None:
         began = time.monotonic()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from services.orchestrator.mail.catalogue import Language, language, section_name, shown
+from services.orchestrator.mail.catalogue import SAID_BY_RECEIPT, Language, language, section_name, shown
 from services.orchestrator.mail.domain import Letter, language_of
 from services.orchestrator.mail.wording import in_words, plain
+from services.receipts.wording import TEXTS
 
 LAYOUTS: Final = Path(__file__).parent / "layouts"
 SUBJECT_CHARACTERS_MAX: Final = 150
@@ -61,6 +63,8 @@ def rendered(letter: Letter) -> Rendered:
         "hello": _sentence(words.labels["hello" if said["name"] else "hello_nobody"], said),
         "lines": [line for line in (_sentence(one, said) for one in section.lines) if line],
         "rows": _rows(letter, words, said),
+        "receipt": letter.receipt and replace(letter.receipt, title=plain(letter.receipt.title)),
+        "say": partial(TEXTS.say, name),
         "colon": words.labels["colon"],
         "action": section.action,
         "link": letter.link,
@@ -87,7 +91,9 @@ def _said(letter: Letter, words: Language, locale: str) -> dict[str, str]:
 
 
 def _rows(letter: Letter, words: Language, said: Mapping[str, str]) -> list[tuple[str, str]]:
-    names = (*shown(letter.kind, letter.recipient_kind), "client_reference", "payment_id")
+    names: Sequence[str] = (*shown(letter.kind, letter.recipient_kind), "client_reference", "payment_id")
+    if letter.receipt is not None:
+        names = [name for name in names if name not in SAID_BY_RECEIPT]
     return [(words.labels[name], said[name]) for name in names if said.get(name)]
 
 

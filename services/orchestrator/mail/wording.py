@@ -75,7 +75,7 @@ def in_words(values: Mapping[str, str], *, language: Language, locale: str, time
 
     Raises ValueError for an amount or a time that is none.
     """
-    written = _Written(locale, zone=_zone(values.get("time_zone", ""), otherwise=time_zone))
+    written = _Written(locale, zone=zone_of(values.get("time_zone", ""), otherwise=time_zone))
     said = dict.fromkeys(OPTIONAL, "")
     for name, value in values.items():
         if name.endswith(MINOR):
@@ -121,7 +121,8 @@ class _Written:
         return f"{day}, {minute} ({place})"
 
 
-def _zone(name: str, *, otherwise: str) -> ZoneInfo:
+def zone_of(name: str, *, otherwise: str = "UTC") -> ZoneInfo:
+    """Return a time zone by its name; UTC where there is none of that name."""
     try:
         return ZoneInfo(name or otherwise)
     except (ZoneInfoNotFoundError, ValueError, OSError):  # the folder of a continent is no zone

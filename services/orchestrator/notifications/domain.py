@@ -47,6 +47,10 @@ class NotificationPolicy:
     unsubscribe_url: str = ""
     """Where mails of a kind are declined, with `{token}` in it; empty: mails have no such link. People come there, and
     the POST of a mail program; `UnsubscribeNotifications` takes the token."""
+    address: tuple[str, ...] = ()
+    """Of whoever writes receipts, whose name is the sender's; a line each."""
+    vat_id: str = ""
+    """Of the same."""
 
     def channels(self, told: Telling) -> frozenset[Channel]:
         """Return by which ways something is told."""

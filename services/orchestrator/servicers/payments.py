@@ -13,6 +13,7 @@ from services.orchestrator.commands.registry import Registry
 from services.orchestrator.decline_limits import asked_from
 from services.orchestrator.domain.errors import BookingHasPayment
 from services.orchestrator.queries import Queries
+from services.orchestrator.receipts import Receipts
 from services.orchestrator.request_runner import RequestRunner
 from services.orchestrator.syncs import Syncs
 from services.orchestrator.wire.requests import own_payer
@@ -22,10 +23,13 @@ from services.orchestrator.wire.responses import payment_plan
 class OrchestratorServicer(OrchestratorServiceServicer):
     """OrchestratorService. RPCs that are only announced answer UNIMPLEMENTED."""
 
-    def __init__(self, commands: Registry, runner: RequestRunner, queries: Queries, syncs: Syncs) -> None:
+    def __init__(
+        self, commands: Registry, runner: RequestRunner, queries: Queries, syncs: Syncs, receipts: Receipts
+    ) -> None:
         """Serve each of `commands` as the RPC of its name: it is validated, then run."""
         self._queries = queries
         self._syncs = syncs
+        self._receipts = receipts
         self._rpcs = {
             command.name: rpc_of(command, runner)
             for command in commands
@@ -85,6 +89,14 @@ class OrchestratorServicer(OrchestratorServiceServicer):
     ) -> pb.GetPaymentSessionResponse:
         """Return what the payer needs to go on."""
         return pb.GetPaymentSessionResponse(session=await self._queries.session(request))
+
+    async def GetReceipt(
+        self,
+        request: pb.GetReceiptRequest,
+        context: aio.ServicerContext[pb.GetReceiptRequest, Awaitable[pb.GetReceiptResponse]],
+    ) -> pb.GetReceiptResponse:
+        """Return what a receipt is written of."""
+        return pb.GetReceiptResponse(receipt=await self._receipts.now(await self._queries.plan(request.payment_id)))
 
     async def PreviewRefund(
         self,

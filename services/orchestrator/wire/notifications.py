@@ -27,9 +27,12 @@ from services.orchestrator.wire.requests import WHY_CHARACTERS_MAX
 from services.runtime.rpc import call_context
 from services.runtime.rpc.identity import OPERATOR, OPERATOR_READONLY, PAYER, SELLER, SERVICE
 from services.shared import fields
+from services.shared.vat_ids import read_vat_id
 from services.wire import timestamp
 
 PREFERENCES_MAX: Final = 64
+ADDRESS_LINES_MAX: Final = 6
+"""Of whoever writes receipts."""
 ADDRESSES_MAX: Final = 10
 SENDER_CHARACTERS_MAX: Final = 100
 NUMBER_END: Final = 2**63
@@ -175,6 +178,8 @@ def record_to_proto(record: PolicyRecord) -> pb.NotificationPolicyRecord:
             locale=policy.locale,
             time_zone=policy.time_zone,
             unsubscribe_url=policy.unsubscribe_url,
+            address=policy.address,
+            vat_id=policy.vat_id,
         ),
         actor_id=record.actor_id,
         reason=record.reason,
@@ -210,7 +215,22 @@ def _policy(asked: pb.NotificationPolicy) -> NotificationPolicy:
         locale=fields.locale(asked.locale, field="policy.locale") if asked.locale else "",
         time_zone=_time_zone(asked.time_zone) if asked.time_zone else "",
         unsubscribe_url=_link(asked.unsubscribe_url, TOKEN, field="policy.unsubscribe_url"),
+        address=_address(asked.address),
+        vat_id=_vat_id(asked.vat_id),
     )
+
+
+def _address(asked: Sequence[str]) -> tuple[str, ...]:
+    if len(asked) > ADDRESS_LINES_MAX:
+        raise FieldInvalid(field="policy.address", detail=f"At most {ADDRESS_LINES_MAX} lines.")
+    return tuple(_line(one, field=f"policy.address[{place}]") for place, one in enumerate(asked))
+
+
+def _vat_id(asked: str) -> str:
+    try:
+        return read_vat_id(asked) if asked else ""
+    except ValueError as error:
+        raise FieldInvalid(field="policy.vat_id", detail=f"It {error}.") from error
 
 
 def _switches(asked: Sequence[pb.NotificationSwitch]) -> tuple[ChannelSwitch, ...]:

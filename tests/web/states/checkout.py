@@ -107,17 +107,27 @@ MADE: Final[Mapping[str, Callable[[Place], Shown]]] = {
     "refunded": partial(_standing, _paid(refunded_minor=samples.TOTAL_MINOR)("REFUNDED")),
     "disputed": partial(_standing, _paid(disputed_open_minor=samples.TOTAL_MINOR)("DISPUTED")),
     "dispute-lost": partial(_standing, _paid(disputed_lost_minor=samples.TOTAL_MINOR)("DISPUTE_LOST")),
-    "receipt": partial(receipt, _paid()("SUCCEEDED"), ()),
-    "receipt-refunded": partial(
-        receipt, _paid(refunded_minor=5_060)("PARTIALLY_REFUNDED"), samples.history(0, 3_060, 3_060, 5_060)
+    "receipt": partial(receipt, samples.receipt(_paid()("SUCCEEDED"))),
+    "receipt-bare": partial(
+        receipt, samples.receipt(_paid()("SUCCEEDED"), sellers=(), issuer=pb.ReceiptParty(name="Alpine Lessons"))
     ),
-    "receipt-part": partial(receipt, _held_part(), ()),
+    "receipt-refunded": partial(
+        receipt,
+        samples.receipt(
+            _paid(refunded_minor=5_060)("PARTIALLY_REFUNDED"),
+            samples.history(0, 3_060, 3_060, 5_060),
+            sellers=(samples.SELLER, pb.ReceiptParty(seller_id="seller_bo", name="Bergbuch Verlag, Chur")),
+        ),
+    ),
+    "receipt-part": partial(receipt, samples.receipt(_held_part())),
     "receipt-contested": partial(
         receipt,
-        samples.session(
-            "DISPUTE_LOST", snapshot=samples.snapshot(amounts=PAID | {"disputed_lost_minor": samples.TOTAL_MINOR})
+        samples.receipt(
+            samples.session(
+                "DISPUTE_LOST", snapshot=samples.snapshot(amounts=PAID | {"disputed_lost_minor": samples.TOTAL_MINOR})
+            ),
+            samples.history(0, 3_060, 0),
         ),
-        [*samples.history(0, 3_060, 0)],
     ),
     "log-in-again": messages.log_in_again,
     "missing": messages.missing,

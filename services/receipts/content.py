@@ -1,0 +1,115 @@
+"""What a receipt says, for the books of the payer. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Final, TypeVar
+
+from batzen.orchestrator.v1 import orchestrator_pb2 as pb
+from batzen.status.v1.status_pb2 import Payment, Transition
+from batzen.type.v1.payment_pb2 import PaymentSnapshot
+from services.receipts.model import Fact, Party, Receipt, Row
+from services.receipts.rows import rows_of, total_of, vat_of
+from services.receipts.wording import ReceiptWording
+
+ROWS_MAX: Final = 40
+"""Of a short receipt, in each of its lists: a mail stays far below the size from which mail programs cut it."""
+
+Moment = tuple[PaymentSnapshot.Amounts, datetime]
+T = TypeVar("T")
+
+
+def receipt(shown: pb.Receipt, words: ReceiptWording, *, issuer: str = "") -> Receipt:
+    """Return the receipt of a payment that took money; `issuer` is called who writes it, if nothing else says it."""
+    payment, quote = shown.payment, shown.quote
+    captured_minor = payment.snapshot.amounts.captured_minor
+    vat = vat_of(quote, words, part_minor=captured_minor)
+    refunds = list(_returned(payment, shown.history, words))
+    vat_left: list[Fact] | None = []
+    if refunds:
+        left_minor = _left_minor(payment)
+        refunds.append(Fact(label=words.say("receipt.net"), value=_amount(left_minor, payment, words)))
+        vat_left = vat_of(quote, words, part_minor=left_minor)
+    total_minor = payment.total.amount_minor
+    return Receipt(
+        number=payment.payment_id,
+        date=words.day(
+            (payment.complete_time if payment.HasField("complete_time") else payment.update_time).ToDatetime(UTC)
+        ),
+        title=shown.session_name,
+        seller=_party(shown.issuer, otherwise=issuer),
+        providers=[_party(one, otherwise=one.seller_id) for one in shown.sellers if one.name or one.vat_id],
+        rows=[row for row in rows_of(quote, words) if row.kind != "vat" or not row.is_within],
+        vat=vat or [],
+        vat_note=words.say("receipt.vat_open") if vat is None or vat_left is None else "",
+        paid=list(_paid(payment, words)),
+        refunds=[*refunds, *(vat_left or [])],
+        total=total_of(quote, words) if quote.lines else _amount(total_minor, payment, words),
+        taken="" if captured_minor == total_minor else _amount(captured_minor, payment, words),
+    )
+
+
+def shortened(full: Receipt, words: ReceiptWording) -> Receipt:
+    """Return a receipt of which each list has at most `ROWS_MAX` entries, and says how many more there are."""
+
+    def more(entries: Sequence[T]) -> tuple[Sequence[T], str]:
+        beyond = len(entries) - ROWS_MAX
+        return entries[:ROWS_MAX], words.say("receipt.more", count=str(beyond)) if beyond > 0 else ""
+
+    rows, more_rows = more(full.rows)
+    providers, more_providers = more(full.providers)
+    refunds, more_refunds = more(full.refunds)
+    return replace(
+        full,
+        rows=[*rows, *([Row(label=more_rows, amount="")] if more_rows else [])],
+        providers=[*providers, *([Party(name=more_providers)] if more_providers else [])],
+        refunds=[*refunds, *([Fact(label=more_refunds, value="")] if more_refunds else [])],
+    )
+
+
+def _party(shown: pb.ReceiptParty, *, otherwise: str) -> Party:
+    return Party(name=shown.name or otherwise, lines=list(shown.address), vat_id=shown.vat_id)
+
+
+def _paid(payment: Payment, words: ReceiptWording) -> Iterator[Fact]:
+    amounts, method = payment.snapshot.amounts, payment.snapshot.method
+    yield Fact(label=words.say("receipt.paid"), value=_amount(amounts.captured_minor, payment, words))
+    if payment.snapshot.HasField("method"):
+        named = words.method(brand=method.brand, kind=method.type, last4=method.last4)
+        yield Fact(label=words.say("receipt.method"), value=named)
+    if amounts.surplus_minor:
+        yield Fact(label=words.say("receipt.surplus"), value=_amount(amounts.surplus_minor, payment, words))
+
+
+def _left_minor(payment: Payment) -> int:
+    """Return what was taken and did not go back."""
+    amounts = payment.snapshot.amounts
+    return amounts.captured_minor - amounts.refunded_minor - amounts.disputed_lost_minor
+
+
+def _returned(payment: Payment, history: Iterable[Transition], words: ReceiptWording) -> Iterator[Fact]:
+    """Yield each time that money went back, or that it turned out not to have.
+
+    With the amount taken they add up to what is left: what a history lacks, because its start was forgotten or it is
+    long, is told as of the payment's last revision.
+    """
+    moments: list[Moment] = [(PaymentSnapshot.Amounts(), payment.open_time.ToDatetime(UTC))]
+    moments += [
+        (one.snapshot.amounts, one.record_time.ToDatetime(UTC)) for one in history if one.revision <= payment.revision
+    ]
+    moments.append((payment.snapshot.amounts, payment.update_time.ToDatetime(UTC)))
+    for (before, _), (now, time) in pairwise(moments):
+        for changed_minor, gone, undone in (
+            (now.refunded_minor - before.refunded_minor, "refund_on", "refund_failed_on"),
+            (now.disputed_lost_minor - before.disputed_lost_minor, "lost_on", "won_on"),
+        ):
+            if changed_minor:
+                label = words.say(f"receipt.{gone if changed_minor > 0 else undone}", date=words.day(time))
+                yield Fact(label=label, value=_amount(-changed_minor, payment, words))
+
+
+def _amount(minor: int, payment: Payment, words: ReceiptWording) -> str:
+    return words.amount(minor, payment.total.currency_code)
