@@ -83,7 +83,7 @@ async def test_a_command_needs_no_more_than_its_file_its_rpc_and_its_callers(
         parts.claim_store,
         now=clock.now,
     )
-    servicer = OrchestratorServicer(registry, runner, queries, parts.syncs)  # type: ignore[abstract]
+    servicer = OrchestratorServicer(registry, runner, queries, parts.syncs, parts.receipts)  # type: ignore[abstract]
     sweep = Sweep(
         parts.store,
         parts.payments,

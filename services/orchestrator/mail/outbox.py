@@ -151,11 +151,14 @@ class MailOutbox:
     async def _receipt(self, mail: PendingMail, letter: Letter) -> Receipt | None:
         """Return the receipt that a payer gets with a mail, as it was at what the mail tells of."""
         is_payers = mail.recipient_kind is RecipientKind.PAYER and mail.kind in WITH_RECEIPT
-        if self._receipts is None or mail.payment is None or not is_payers:
+        if self._receipts is None or not is_payers:
+            return None
+        payment = await self._store.payment(mail)
+        if payment is None:
             return None
         language, locale = language_of(letter.to.locale, letter.sender.locale)
         words = ReceiptWording(language, locale=locale, zone=zone_of(letter.sender.time_zone).key)
-        asked = self._receipts.short(mail.tenant_id, mail.payment, words, issuer=letter.sender.name)
+        asked = self._receipts.short(mail.tenant_id, payment, words, issuer=letter.sender.name)
         return await crash_points.call("mail.receipt", asked)
 
     async def _hand_in(self, mail: PendingMail, letter: Letter, server: Server) -> None:

@@ -64,8 +64,6 @@ class PendingMail:
     values: Mapping[str, str]
     occur_time: datetime
     create_time: datetime
-    payment: bytes | None = None
-    """As the fact has it; None of what no revision said, and once the fact was forgotten."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,8 +125,13 @@ class MailStore:
             values=json.loads(row["values"]),
             occur_time=row["occur_time"],
             create_time=row["create_time"],
-            payment=row["payment"],
         )
+
+    async def payment(self, mail: PendingMail) -> bytes | None:
+        """Return the payment as the fact of a mail has it; None of what no revision said, and once it was forgotten."""
+        async with self._held.statement(None) as connection:
+            payment: bytes | None = await connection.fetchval(PAYMENT, mail.tenant_id, mail.payment_id, mail.fact_id)
+        return payment
 
     async def policy(self, tenant_id: str) -> NotificationPolicy:
         """Return how a tenant tells."""
@@ -208,11 +211,10 @@ WHERE tenant_id = $1 AND (fact_id, recipient_kind, recipient_id) IN (
 RETURNING true"""
 
 PENDING: Final = """
-SELECT m.fact_id, m.recipient_kind, m.recipient_id, m.kind, m.payment_id, m."values", m.occur_time, m.create_time,
-    f.payment
-FROM mails m LEFT JOIN facts f ON f.tenant_id = m.tenant_id AND f.fact_id = m.fact_id
-WHERE m.tenant_id = $1 AND m.fact_id = $2::text::uuid AND m.recipient_kind = $3 AND m.recipient_id = $4
-    AND m.state = 'WAITING'"""
+SELECT fact_id, recipient_kind, recipient_id, kind, payment_id, "values", occur_time, create_time FROM mails
+WHERE tenant_id = $1 AND fact_id = $2::text::uuid AND recipient_kind = $3 AND recipient_id = $4 AND state = 'WAITING'"""
+
+PAYMENT: Final = "SELECT payment FROM facts WHERE tenant_id = $1 AND payment_id = $2 AND fact_id = $3"
 
 DECLINED: Final = """
 SELECT true FROM notification_opt_outs
