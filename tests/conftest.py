@@ -81,6 +81,7 @@ LISTENER = pytest.StashKey[Listener]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every-reason", action="store_true", help="fail unless every documented reason was heard")
+    parser.addoption("--record-flows", action="store_true", help="write what is recorded of a flow into docs/flows.md")
 
 
 def pytest_configure(config: pytest.Config) -> None:

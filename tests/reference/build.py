@@ -22,6 +22,7 @@ from tests.reference.templating import FOLDER, Render, renderer
 STYLE: Final = "reference.css"
 TOP: Final = (
     ("Contracts", INDEX),
+    ("Flows", "docs/flows.html"),
     ("Errors", "docs/errors.html"),
     ("Settings", declared.SETTINGS),
     ("Metrics", declared.METRICS),
@@ -36,7 +37,9 @@ ABOUT: Final = {
     declared.REST: "Every route of the front with what it takes and answers.",
 }
 """What the index says of a page that is no document."""
-LOOKED_UP: Final = ("docs/errors.md", "docs/access.md", "docs/settings.md", "docs/metrics.md", "docs/glossary.md")
+LOOKED_UP: Final = (
+    "docs/flows.md", "docs/errors.md", "docs/access.md", "docs/settings.md", "docs/metrics.md", "docs/glossary.md",
+)  # fmt: skip
 """Documents that are looked up rather than read."""
 
 

@@ -29,6 +29,8 @@ class Span:
     links: Sequence[str]
     """The ids of the spans that are linked to."""
     attributes: dict[str, str | int] = field(repr=False)
+    started_ns: int = 0
+    ended_ns: int = 0
 
     @property
     def title(self) -> str:
@@ -41,9 +43,16 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
 
     def __init__(self) -> None:
         self.received: list[trace_service_pb2.ExportTraceServiceRequest] = []
+        self._spans: list[Span] = []
 
     async def Export(self, request: trace_service_pb2.ExportTraceServiceRequest, _context: object) -> Any:
         self.received.append(request)
+        self._spans += [
+            _span(one, service=_value(_attributes(of_service.resource.attributes), "service.name"))
+            for of_service in request.resource_spans
+            for scope in of_service.scope_spans
+            for one in scope.spans
+        ]
         return trace_service_pb2.ExportTraceServiceResponse()
 
     @property
@@ -53,13 +62,7 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
 
     def spans(self) -> list[Span]:
         """Return all that arrived."""
-        return [
-            _span(one, service=_value(_attributes(of_service.resource.attributes), "service.name"))
-            for request in self.received
-            for of_service in request.resource_spans
-            for scope in of_service.scope_spans
-            for one in scope.spans
-        ]
+        return list(self._spans)
 
 
 @asynccontextmanager
@@ -109,6 +112,8 @@ def _span(one: trace_pb2.Span, *, service: str) -> Span:
         parent_id=one.parent_span_id.hex(),
         links=[link.span_id.hex() for link in one.links],
         attributes=_attributes(one.attributes),
+        started_ns=one.start_time_unix_nano,
+        ended_ns=one.end_time_unix_nano,
     )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from opentelemetry import context, trace
@@ -20,16 +20,24 @@ from batzen import errors
 from local.environments import SERVICES
 from local.ports import free_ports
 from local.storage import Storage
-from local.suite import Suite, running_suite
+from local.suite import running_suite
 from tests.eventually import eventually
 from tests.forking import ForkServer
+from tests.reference.sequence import Message, Note, parsed
 from tests.status.restarts import RestartablePostgres
-from tests.suite.collector import Collector, Span, collecting, pieces
-from tests.suite.journeys import PAYER, SELLER, Traveller
+from tests.suite.collector import Span, collecting, pieces
+from tests.suite.flow_journeys import CALLERS, FLOWS, Stage
+from tests.suite.flows import Recording, Step, differences, recording, store, stored
+from tests.suite.journeys import PAYER, SELLER, Traveller, state_name
+from tests.suite.traced import SETTLED_WITHIN_S, Traced
 
-SETTLED_WITHIN_S: Final = 20.0
 THREE_DS: Final = "pm_card_threeDSecure2Required"
 CARD: Final = "4242424242424242"
+
+HEAD: Final = "sequenceDiagram\nparticipant A\nparticipant B\nparticipant Stripe"
+QUIET_S: Final = 8.0
+"""Longer than a process keeps spans before it sends them."""
+RECORDED_WITHIN_S: Final = 60.0
 
 OF_THE_START: Final = frozenset({
     "orchestrator server OrchestratorService/StartPayment", "orchestrator client commit start.plan",
@@ -94,44 +102,12 @@ def caller() -> Caller:
     return Caller(exporter, provider)
 
 
-@dataclass(frozen=True)
-class Traced:
-    """A suite whose spans all go to a collector."""
-
-    suite: Suite
-    collector: Collector
-    traveller: Traveller
-
-    async def until_told(self, payment_id: str, *titles: str) -> list[Span]:
-        """Wait until spans of these titles arrived of the traces of a payment; return all of those traces."""
-
-        def found() -> list[Span]:
-            spans = self.of_payment(payment_id)
-            return spans if set(titles) <= {one.title for one in spans} else []
-
-        return await eventually(
-            found,
-            within_s=SETTLED_WITHIN_S,
-            what=lambda: f"{set(titles) - {one.title for one in self.of_payment(payment_id)}}",
-        )
-
-    def of_payment(self, payment_id: str) -> list[Span]:
-        spans = self.collector.spans()
-        traces = {one.trace_id for one in spans if one.attributes.get("batzen.payment_id") == payment_id}
-        return [one for one in spans if one.trace_id in traces]
-
-    def lines(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield what each service has logged."""
-        for service in SERVICES:
-            for line in (self.suite.logs / f"{service}.log").read_text().splitlines():
-                yield service, json.loads(line)
-
-
 @pytest.fixture(scope="module")
 async def traced(suite_folder: Path, suite_postgres: RestartablePostgres) -> AsyncIterator[Traced]:
     storage = Storage(
         admin_url=suite_postgres.server.admin_url, passwords=suite_folder / "passwords.json", prefix="traced_"
     )
+    armed = suite_folder / "armed"
     async with (
         collecting() as (collector, address),
         ForkServer() as forks,
@@ -140,7 +116,7 @@ async def traced(suite_folder: Path, suite_postgres: RestartablePostgres) -> Asy
             ports=free_ports(),
             storage=storage,
             spawn=forks.spawn,
-            extra={name: {"BATZEN_OTLP_ENDPOINT": address, "BATZEN_TRACE_RATIO": "1"} for name in SERVICES},
+            extra=traced_by(address, orchestrator={"BATZEN_CRASH_FILE": str(armed)}),
         ) as suite,
         suite.client("service", sub="shop") as shop,
         suite.client("payer", sub=PAYER) as payer,
@@ -149,7 +125,26 @@ async def traced(suite_folder: Path, suite_postgres: RestartablePostgres) -> Asy
         await traveller.put_seller()
         await traveller.start()
         await traveller.until_followed()
-        yield Traced(suite, collector, traveller)
+        yield Traced(suite, collector, traveller, armed)
+
+
+def traced_by(address: str, **besides: dict[str, str]) -> dict[str, dict[str, str]]:
+    """Return the settings of services of which every call is recorded."""
+    tracing = {"BATZEN_OTLP_ENDPOINT": address, "BATZEN_TRACE_RATIO": "1"}
+    return {name: tracing | besides.get(name, {}) for name in SERVICES}
+
+
+@pytest.fixture(scope="module")
+async def played(traced: Traced, request: pytest.FixtureRequest) -> Mapping[str, Stage]:
+    """Every flow of this run, played: those without webhooks first, so that none of theirs is on its way."""
+    stages = {}
+    asked = {item.callspec.params.get("name") for item in request.session.items if hasattr(item, "callspec")}
+    flows = [(name, flow) for name, flow in FLOWS.items() if name in asked]
+    for name, flow in sorted(flows, key=lambda one: one[1].has_webhooks):
+        await traced.traveller.sandbox.webhooks(drop=0.0 if flow.has_webhooks else 1.0)
+        stages[name] = Stage(traced)
+        await flow.play(stages[name])
+    return stages
 
 
 def span_of(span_id: str, *, parent: str = "", links: tuple[str, ...] = ()) -> Span:
@@ -255,3 +250,76 @@ async def test_no_span_hangs_in_the_air(traced: Traced) -> None:
         return [one.title for one in spans if one.parent_id not in known]
 
     await eventually(lambda: not hanging(), within_s=SETTLED_WITHIN_S, what=lambda: f"these have a parent: {hanging()}")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.faults] if flow.restarts else []) for name, flow in FLOWS.items()],
+)
+async def test_a_flow_is_as_its_diagram_says(
+    played: Mapping[str, Stage], name: str, request: pytest.FixtureRequest
+) -> None:
+    stage = played[name]
+    history = await stage.traveller.history(stage.payment_id)
+    written = [(one.record_time.ToNanoseconds(), state_name(one.state)) for one in history]
+
+    def recorded() -> Recording:
+        spans = stage.traced.of_payment(stage.payment_id)
+        return recording(spans, callers=CALLERS, written=written, beside=stage.beside)
+
+    if request.config.getoption("--record-flows"):
+        await eventually(Quiet(lambda: len(recorded().steps)).is_so, within_s=RECORDED_WITHIN_S, what="all was told")
+        store(name, recorded())
+    told = parsed(stored()[name])
+    await eventually(
+        lambda: not list(differences(told, recorded())),
+        within_s=SETTLED_WITHIN_S,
+        what=lambda: "\n".join([*differences(told, recorded()), recorded().text]),
+    )
+
+
+def test_every_flow_has_its_diagram() -> None:
+    assert list(stored()) == list(FLOWS)
+
+
+def test_a_diagram_that_says_something_else_than_the_run_is_found() -> None:
+    def run(*lines: tuple[str, int, int]) -> Recording:
+        diagram = parsed("\n".join([HEAD, *(line for line, _, _ in lines)]))
+        return Recording(
+            [Step(said=said, started_ns=began, ended_ns=ended)
+             for said, (_, began, ended) in zip(diagram.steps, lines, strict=True)
+             if isinstance(said, Message | Note)]
+        )  # fmt: skip
+
+    asks, pays, due = "A->>B: Asks", "B->>Stripe: POST charges", "Note over B: due: events"
+    both = run((asks, 0, 9), (pays, 2, 4), (due, 5, 6))
+
+    told = parsed("\n".join([HEAD, asks, pays, due]))
+    assert list(differences(told, both)) == []
+    assert list(differences(parsed("\n".join([HEAD, pays, asks, due])), both)) == []  # at the same time
+    assert list(differences(told, run((asks, 0, 9), (pays, 2, 4), (due, 5, 6), (due, 7, 8)))) == []
+    assert list(differences(parsed("\n".join([HEAD, asks, due])), both)) == [
+        "B->>Stripe: POST charges: 0 times in the diagram, 1 times in the run"
+    ]
+    assert list(differences(told, run((asks, 0, 9), (due, 5, 6)))) == [
+        "B->>Stripe: POST charges: 1 times in the diagram, 0 times in the run"
+    ]
+    assert list(differences(told, run((asks, 0, 9), (pays, 2, 4)))) == ["Note over B: due: events: not in the run"]
+    assert list(differences(told, run((pays, 0, 1), (asks, 2, 9), (due, 5, 6)))) == [
+        "A->>B: Asks stands before B->>Stripe: POST charges, which was over when it began"
+    ]
+
+
+@dataclass
+class Quiet:
+    """Whether a number has not changed for a while."""
+
+    number: Callable[[], int]
+    last: int = -1
+    since: float = 0.0
+
+    def is_so(self) -> bool:
+        now, number = time.monotonic(), self.number()
+        if number != self.last:
+            self.last, self.since = number, now
+        return now - self.since > QUIET_S
