@@ -113,17 +113,17 @@ $(BIN)/batzen: local/batzen.sh | $(BIN)/python
 
 $(STATE)/local.stamp: requirements/local.txt | $(BIN)/python
 	@echo "Installing what the suite runs on (once) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(BIN)/python local/installing.py $<
 	@touch $@
 
 $(STATE)/dev.stamp: requirements/dev.txt | $(BIN)/python
 	@echo "Installing what checks and tests the suite (once) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(BIN)/python local/installing.py $<
 	@touch $@ $(STATE)/local.stamp
 
 $(STATE)/web.stamp: requirements/web.txt | $(STATE)/dev.stamp
 	@echo "Installing what drives a browser (once) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(BIN)/python local/installing.py $<
 	@touch $@
 
 $(STATE)/web-node.stamp: tests/web/package-lock.json | $(BIN)/python
@@ -135,7 +135,7 @@ $(STATE)/web-node.stamp: tests/web/package-lock.json | $(BIN)/python
 
 $(STATE)/bench.stamp: requirements/bench.txt bench/node/package-lock.json | $(STATE)/dev.stamp
 	@echo "Installing what the suite is measured beside (once) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(BIN)/python local/installing.py $<
 	@mkdir -p $(STATE)/node && cp bench/node/package.json bench/node/package-lock.json bench/node/.npmrc $(STATE)/node
 	@if command -v npm > /dev/null; then npm ci --prefix $(STATE)/node --ignore-scripts --no-audit --no-fund --silent; \
 	  else echo "No npm on this machine: nothing will be measured beside Node."; fi

@@ -20,11 +20,14 @@ UP_EPILOG: Final = f"""Examples:
 
 batzen up
 
+batzen up --port-base 8000                    (all ports 1000 higher)
+
 batzen up --port orchestrator=7101 --port sandbox=7201
 
 batzen up --forget
 
-Ports: {", ".join(f"{name} {port}" for name, port in FIXED.items())}; each can also be set by BATZEN_<NAME>_PORT.
+Ports: {", ".join(f"{name} {port}" for name, port in FIXED.items())}; each can also be set by BATZEN_<NAME>_PORT,
+all together by BATZEN_PORT_BASE.
 
 BATZEN_DATABASE_URL names a PostgreSQL server to use instead of the embedded one. STRIPE_API_KEY=sk_test_… uses Stripe's
 test mode instead of the stand-in. What was paid at the stand-in is there again in the next run; --forget (or
@@ -44,6 +47,12 @@ def up(
     *,
     port: Annotated[
         list[str] | None, typer.Option(metavar="NAME=PORT", help="Another port; may be repeated.", show_default=False)
+    ] = None,
+    port_base: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PORT", min=1, show_default=False, help="Move all ports: 8000 makes 7001 to 8001. Default: 7000."
+        ),
     ] = None,
     abandoned_after_s: Annotated[
         int | None,
@@ -73,7 +82,12 @@ def up(
         from local.up import stay_up  # noqa: PLC0415 what a mistyped option is told of, nothing else has to start for
 
         return stay_up(
-            STATE, environ=os.environ, chosen_ports=chosen, abandoned_after_s=abandoned_after_s, forget=forget
+            STATE,
+            environ=os.environ,
+            chosen_ports=chosen,
+            port_base=port_base,
+            abandoned_after_s=abandoned_after_s,
+            forget=forget,
         )
 
     _run(stay, is_endless=True)

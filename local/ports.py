@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
 import random
 import socket
@@ -32,7 +32,14 @@ FIXED: Final[Mapping[str, int]] = {
     "bff-metrics": 7205,
     "console-metrics": 7206,
 }
-"""Each can be set by BATZEN_<NAME>_PORT, such as BATZEN_WEBHOOKS_PORT."""
+"""Each can be set by BATZEN_<NAME>_PORT, such as BATZEN_WEBHOOKS_PORT; all are moved together by BATZEN_PORT_BASE."""
+BASE: Final = 7_000
+"""What `FIXED` counts from; `--port-base` names another."""
+BASE_VARIABLE: Final = "BATZEN_PORT_BASE"
+UNPRIVILEGED_MIN: Final = 1_024
+"""Below, a port is the system's; what is asked of Linux is in `net.ipv4.ip_unprivileged_port_start`."""
+BASES: Final = range(8_000, 20_000, 1_000)
+"""Those that are proposed instead of one that is taken, below the range of client sockets."""
 FREE: Final = range(8_192, 20_000)
 """Below the ephemeral range, where thousands of client sockets take a listener's port, and below the database's."""
 PARTS: Final = 16
@@ -50,30 +57,58 @@ def free_ports() -> dict[str, int]:
     system = random.SystemRandom()  # tests seed the other one alike in all their processes
     mine = FREE[os.getpid() % PARTS :: PARTS]
     candidates = iter(system.sample(mine, len(mine)))
-    return {name: next(port for port in candidates if _is_free(port)) for name in FIXED}
+    return {name: next(port for port in candidates if _error_of(port) is None) for name in FIXED}
 
 
-def fixed_ports(environ: Mapping[str, str], chosen: Mapping[str, int]) -> dict[str, int]:
-    """Return the fixed ports, changed by the environment and then by what is `chosen`.
+def fixed_ports(environ: Mapping[str, str], chosen: Mapping[str, int], base: int | None = None) -> dict[str, int]:
+    """Return the fixed ports, all moved to `base`, then changed by the environment, then by what is `chosen`.
 
-    Raises `PortError` for one that is taken, used twice or no port number.
+    Raises `PortError` for one that is taken, used twice, the system's, or no port number.
     """
-    ports = {**FIXED, **_from_environ(environ), **chosen}
+    named = _from_environ(environ)
+    ports = {**_moved(base if base is not None else _number(environ, BASE_VARIABLE, BASE)), **named, **chosen}
     if unknown := set(ports) - set(FIXED):
         raise PortError(f"There is no port named {', '.join(sorted(unknown))}; there are {', '.join(FIXED)}.")
     for name, port in ports.items():
         if not 0 < port <= PORT_MAX:
-            raise PortError(f"{port} is no port number ({name}).")
+            raise PortError(f"{port} is no port number ({name}): 1 to {PORT_MAX}.")
         if twice := [other for other in ports if other != name and ports[other] == port]:
             raise PortError(f"Port {port} is asked for twice: {name} and {twice[0]}.")
-    if taken := [name for name, port in ports.items() if not _is_free(port)]:
-        name, *others = taken
-        more = f"\nSo are those of {', '.join(others)}." if others else ""
-        raise PortError(
-            f"Port {ports[name]} ({name}) is taken, perhaps by another `make up`. Stop that, or choose another port: "
-            f"{variable(name)}=… or --port {name}=…{more}"
-        )
+    _refuse_unusable(ports)
     return ports
+
+
+def _refuse_unusable(ports: Mapping[str, int]) -> None:
+    """Raise `PortError` with what to do if a port cannot be listened on."""
+    errors = {name: error for name, port in ports.items() if (error := _error_of(port)) is not None}
+    if not errors:
+        return
+    name, *others = errors
+    more = f"\nSo it is with {', '.join(f'{other} {ports[other]}' for other in others)}." if others else ""
+    if errors[name] == errno.EACCES:
+        raise PortError(
+            f"Port {ports[name]} ({name}) is for the system alone: as who you are, one from {UNPRIVILEGED_MIN} on is "
+            f"needed.\nChoose another: --port {name}=…, or {variable(name)}=…{more}"
+        )
+    if errors[name] != errno.EADDRINUSE:
+        raise PortError(f"Port {ports[name]} ({name}) cannot be used: {os.strerror(errors[name])}.{more}")
+    raise PortError(
+        f"Port {ports[name]} ({name}) is taken, perhaps by another `make up`.\nStop that, or move all ports together: "
+        f"{_proposal()}\nOr this one alone: --port {name}=…, or {variable(name)}=…{more}"
+    )
+
+
+def _proposal() -> str:
+    """Return how to move all ports to where none is taken."""
+    base = next((base for base in BASES if all(_error_of(port) is None for port in _moved(base).values())), BASES[0])
+    return f"{BASE_VARIABLE}={base} make up, or up --port-base {base}"
+
+
+def _moved(base: int) -> dict[str, int]:
+    most = PORT_MAX - (max(FIXED.values()) - BASE)
+    if not 0 < base <= most:
+        raise PortError(f"{base} is no base of the ports: 1 to {most}, such as 8000.")
+    return {name: port - BASE + base for name, port in FIXED.items()}
 
 
 def variable(name: str) -> str:
@@ -82,20 +117,25 @@ def variable(name: str) -> str:
 
 
 def _from_environ(environ: Mapping[str, str]) -> dict[str, int]:
-    ports = {}
-    for name in FIXED:
-        text = environ.get(variable(name), "").strip()
-        if text:
-            if not (text.isascii() and text.isdigit()):
-                raise PortError(f"{variable(name)} is no port number: {text!r}.")
-            ports[name] = int(text)
-    return ports
+    given = [name for name in FIXED if environ.get(variable(name), "").strip()]
+    return {name: _number(environ, variable(name), 0) for name in given}
 
 
-def _is_free(port: int) -> bool:
+def _number(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name, "").strip()
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit()):
+        raise PortError(f"{name} is no port number: {text!r}.")
+    return int(text)
+
+
+def _error_of(port: int) -> int | None:
+    """Return why nobody can listen on a port now, as an `errno`; None if one can."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: a closed connection takes no port
-        with contextlib.suppress(OSError):
+        try:
             probe.bind((HOST, port))
-            return True
-    return False
+        except OSError as error:
+            return error.errno or errno.EADDRINUSE
+    return None

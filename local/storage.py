@@ -20,6 +20,7 @@ from local.postgres import EmbeddedPostgres, PostgresError
 
 CONNECT_TIMEOUT_S = 10.0
 VERSION_MIN = 15
+SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
 
 Migrate = Callable[[ServiceDatabase], Awaitable[None]]
 
@@ -88,10 +89,16 @@ class Storage:
 
     async def check(self) -> None:
         """Raise `PostgresError` with what to do unless the server answers and is not too old."""
+        scheme, separator, _ = self.admin_url.partition("://")
+        if not separator or scheme not in SCHEMES:  # what follows may hold a password, and is not shown
+            named = f"it begins with {scheme}://" if separator else "it has no ://"
+            raise PostgresError(
+                f"BATZEN_DATABASE_URL cannot be used: {named}.\nWrite it as postgresql://USER:PASSWORD@HOST:PORT/postgres."
+            )
         try:
             connection = await self._connect()
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ArgumentError) as error:
-            raise PostgresError(f"BATZEN_DATABASE_URL cannot be used: {error or type(error).__name__}") from error
+            raise PostgresError(f"BATZEN_DATABASE_URL cannot be used: {str(error) or type(error).__name__}") from error
         version = connection.get_server_version().major
         await connection.close()
         if version < VERSION_MIN:

@@ -46,6 +46,7 @@ async def stay_up(
     *,
     environ: Mapping[str, str],
     chosen_ports: Mapping[str, int],
+    port_base: int | None = None,
     abandoned_after_s: int | None,
     forget: bool = False,
 ) -> int:
@@ -65,7 +66,7 @@ async def stay_up(
             shop_page() as shop,
             running_suite(
                 directory,
-                ports=fixed_ports(environ, chosen_ports),
+                ports=fixed_ports(environ, chosen_ports, port_base),
                 fronts=FRONTS,
                 server_url=server_url,
                 # What was paid at the stand-in is never mixed with what was paid at Stripe.

@@ -7,6 +7,7 @@ Each setting is taken from the first place that has it: option, environment, fil
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,11 +20,20 @@ from batzen.client import Addresses, Client
 FILE: Final = Path(".batzen/connection.json")
 TLS: Final = ("BATZEN_TLS_AUTHORITY", "BATZEN_TLS_KEY", "BATZEN_TLS_CERTIFICATE")
 """Files, named as the services name them: a suite that has them takes no call without."""
+TARGET: Final = re.compile(
+    r"(?:dns:(?://[^/]*/)?)?(?:\[[0-9a-fA-F:]+\]|[^\s:/\[\]]+):(?P<port>\d{1,5})|unix(-abstract)?:.+"
+)
+"""What gRPC connects to: HOST:PORT, the same after `dns:///`, or a socket in the file system."""
+PORT_MAX: Final = 65_535
 ROLES: Final = ("operator", "service", "payer", "seller")
 
 
 class NotConnected(Exception):
     """Nothing says where the suite is, or who is asking; the message says what to do."""
+
+
+class AddressRefused(NotConnected):
+    """What says where a service is cannot be an address; the message says who says so, and how to write it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +84,11 @@ def find(
     path = file or _named(environ) or _above(start or Path.cwd())
     written = _read(path) if path is not None else {}
     known = Addresses(**written.get("addresses", {}))
-    given = {name: address for name, address in (addresses or {}).items() if address}
+    given = {name: _checked(f"--{name}", address) for name, address in (addresses or {}).items() if address}
     token = token or environ.get("BATZEN_TOKEN", "").strip() or None
     from_file = written.get("tokens", {}).get(role, "")
     named = {
-        name: value
+        name: _checked(f"BATZEN_{name.upper()}_ADDRESS", value)
         for name in Addresses.__dataclass_fields__
         if (value := environ.get(f"BATZEN_{name.upper()}_ADDRESS", "").strip())
     }
@@ -105,6 +115,13 @@ def _credentials(environ: Mapping[str, str]) -> grpc.ChannelCredentials | None:
     except OSError as error:
         raise NotConnected(f"A file of TLS cannot be read: {error}") from error
     return grpc.ssl_channel_credentials(authority, key, certificate)
+
+
+def _checked(name: str, address: str) -> str:
+    found = TARGET.fullmatch(address)
+    if found is None or not 0 < int(found["port"] or 1) <= PORT_MAX:
+        raise AddressRefused(f"{name} is {address!r}. Write it as HOST:PORT, such as 127.0.0.1:7001.")
+    return address
 
 
 def _named(environ: Mapping[str, str]) -> Path | None:

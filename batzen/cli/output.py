@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from batzen.cli.connection import Connection, NotConnected
+from batzen.cli.connection import AddressRefused, Connection, NotConnected
 from batzen.cli.follow import StillRunning
 from batzen.cli.pages import PageNotCompleted
 from batzen.cli.program import program
@@ -76,7 +76,12 @@ ADVICE: Final = {
     "RECEIVABLE_NOT_FOUND": "See what is owed: {batzen} receivables list --seller SELLER_ID",
     "RECEIVABLE_CHANGED": "See what is owed now: {batzen} receivables list --seller SELLER_ID",
     "REFUND_EXCEEDS_REFUNDABLE": "Ask for less; without --amount all that is left is refunded.",
-    "DEPENDENCY_UNAVAILABLE": "Send the same command again in a moment.",
+    "DEPENDENCY_UNAVAILABLE": "Send the same command again in a moment. What is away is named above.",
+    "STRIPE_UNAVAILABLE": (
+        "Stripe does not answer. What was begun is carried on by itself; look at it: {batzen} list. "
+        "The stand-in's log: {batzen} logs sandbox. In test mode: is api.stripe.com reached from here?"
+    ),
+    "STRIPE_RATE_LIMITED": "Stripe takes no more for the moment. Send the same command again in a moment.",
     "NOT_OFFERED": "This server does not do that; it is announced for a later version.",
     "PERMISSION_DENIED": "Use a token of another role: --as operator, service, payer or seller.",
     "UNAUTHENTICATED": "The token is missing, expired or another suite's; `make up` renews the one it wrote.",
@@ -104,7 +109,7 @@ def call(context: typer.Context, work: Callable[[Client, Connection], Awaitable[
         code = asyncio.run(run())
     except NotConnected as error:
         _fail({"code": "NOT_CONNECTED", "message": str(error)}, [str(error)], as_json=as_json)
-        code = Exit.UNREACHABLE
+        code = Exit.USAGE if isinstance(error, AddressRefused) else Exit.UNREACHABLE
     except BatzenError as error:
         tell(error, as_json=as_json, given=context.params)
         code = exit_code(error)
@@ -127,7 +132,7 @@ def tell_token(session: Session) -> None:
         token = session.connect().checked_token()
     except NotConnected as error:
         error_console.print(str(error))
-        raise typer.Exit(int(Exit.UNREACHABLE)) from None
+        raise typer.Exit(int(Exit.USAGE if isinstance(error, AddressRefused) else Exit.UNREACHABLE)) from None
     print(token)
 
 

@@ -208,6 +208,29 @@ def test_nobody_listening_is_exit_code_3_and_no_traceback() -> None:
     assert json.loads(said.output)["error"]["code"] == "UNAVAILABLE"
 
 
+@pytest.mark.parametrize(
+    ("address", "is_taken"),
+    [
+        ("http://127.0.0.1:7003", False),
+        ("127.0.0.1", False),
+        ("127.0.0.1:70000", False),
+        ("127.0.0.1:port", False),
+        ("dns:///status:7003", True),
+        ("[::1]:7003", True),
+        ("unix:/run/status", True),
+    ],
+)
+def test_what_is_no_address_is_refused_by_the_name_of_what_says_it(address: str, is_taken: bool) -> None:
+    for arguments, environ, name in (
+        (["--status", address, "--token", "x", "token"], {}, "--status"),
+        (["--token", "x", "token"], {"BATZEN_STATUS_ADDRESS": address}, "BATZEN_STATUS_ADDRESS"),
+    ):
+        said = batzen(*arguments, **environ)
+
+        assert said.exit_code == (0 if is_taken else 2)
+        assert (f"{name} is '{address}'" in said.output) is not is_taken
+
+
 def test_options_win_over_environment_and_file(nowhere: Path) -> None:
     file = nowhere / "connection.json"
     file.write_text(json.dumps({"tokens": {"operator": "of-the-file", "payer": "of-the-payer"}}))

@@ -101,7 +101,11 @@ async def test_the_demo_takes_its_payments_to_their_ends(directory: Path) -> Non
         ({"STRIPE_API_KEY": "sk_" + "live_0"}, "STRIPE_API_KEY is a live key"),
         ({"STRIPE_API_KEY": "sk_test_0", "STRIPE_API_BASE": "http://127.0.0.1:1"}, "could not be tried at http://127"),
         ({"BATZEN_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}, "BATZEN_DATABASE_URL cannot be used"),
-        ({"BATZEN_DATABASE_URL": "no url"}, "BATZEN_DATABASE_URL cannot be used"),
+        ({"BATZEN_DATABASE_URL": "no url"}, "BATZEN_DATABASE_URL cannot be used: it has no ://"),
+        (
+            {"BATZEN_DATABASE_URL": "mysql://me:secret@127.0.0.1/x"},
+            "BATZEN_DATABASE_URL cannot be used: it begins with mysql://.",
+        ),
         ({"BATZEN_GATEWAY_PORT": "many"}, "BATZEN_GATEWAY_PORT"),
     ],
 )

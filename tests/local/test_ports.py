@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 import socket
 
 import pytest
@@ -32,6 +34,37 @@ def test_a_taken_port_is_named_with_what_to_do() -> None:
 
     assert f"Port {free['webhooks']} (webhooks) is taken" in str(taken.value)
     assert "BATZEN_WEBHOOKS_PORT" in str(taken.value)
+    assert re.search(r"BATZEN_PORT_BASE=\d+ make up", str(taken.value))
+
+
+def test_all_ports_move_together() -> None:
+    free = ports.free_ports()
+    base = next(base for base in range(20_100, 32_000, 400) if _all_free(base))
+
+    moved = ports.fixed_ports({}, {}, base)
+    assert (moved["orchestrator"], moved["console-metrics"]) == (base + 1, base + 206)
+    assert ports.fixed_ports({"BATZEN_PORT_BASE": str(base)}, {"gateway": free["gateway"]}) == moved | {
+        "gateway": free["gateway"]
+    }
+
+
+def _all_free(base: int) -> bool:
+    try:
+        ports.fixed_ports({}, {}, base)
+    except ports.PortError:
+        return False
+    return True
+
+
+def test_a_port_of_the_system_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing(socket.socket):
+        def bind(self, address: object) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    free = ports.free_ports()
+    monkeypatch.setattr("local.ports.socket.socket", Refusing)  # who runs tests may be root, who may have any port
+    with pytest.raises(ports.PortError, match=r"\(orchestrator\) is for the system alone.*from 1024 on"):
+        ports.fixed_ports({}, free)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +75,8 @@ def test_a_taken_port_is_named_with_what_to_do() -> None:
         ({}, {"gateway": 70_000}),
         ({}, {"doorbell": 7001}),
         ({}, {"gateway": 7_900, "status": 7_900}),
+        ({"BATZEN_PORT_BASE": "low"}, {}),
+        ({"BATZEN_PORT_BASE": "65400"}, {}),
     ],
 )
 def test_what_is_no_port_is_refused(environ: dict[str, str], chosen: dict[str, int]) -> None:
