@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from local.ports import FIXED
+
+if TYPE_CHECKING:
+    from batzen.cli.connection import Connection
+    from batzen.cli.output import Exit
+    from batzen.client import Client
 
 STATE: Final = Path(__file__).parents[1] / ".batzen"
 EXIT_FAILED: Final = 1
@@ -39,6 +44,18 @@ batzen demo
 batzen demo --json | python -m json.tool
 
 Exit code 0 if every payment ended as it should, the ledger balances, and Stripe and it say the same."""
+
+TRIGGER_EPILOG: Final = """Examples:
+
+batzen trigger                                (what there is)
+
+batzen trigger 3ds
+
+batzen trigger dispute --payment pay_…        (then: batzen show pay_…)
+
+batzen trigger refunded --json
+
+Journeys are those of the demo. Beside `batzen listen` one sees which events each makes. Exit code 0 if it went so."""
 
 error_console: Final = Console(stderr=True, highlight=False)
 
@@ -107,6 +124,36 @@ def demo(
         return show(STATE / "demo", environ=os.environ, as_json=as_json)
 
     _run(play)
+
+
+def trigger(
+    context: typer.Context,
+    *,
+    name: Annotated[
+        str, typer.Argument(metavar="[NAME]", help="A journey or an event; none lists them.", show_default=False)
+    ] = "",
+    payment: Annotated[
+        str, typer.Option(metavar="PAYMENT_ID", show_default=False, help="To which payment an event happens.")
+    ] = "",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")
+    ] = False,
+) -> None:
+    """Play a journey on the suite that is up, or let something happen to a payment at Stripe."""
+    from batzen.cli.output import call, refuse  # noqa: PLC0415 help needs none of these
+    from local import trigger as playing  # noqa: PLC0415
+
+    if not name:
+        raise typer.Exit(int(playing.show_all(as_json=as_json)))
+    if name not in (*playing.JOURNEYS, *playing.EVENTS):
+        refuse(f"There is no {name!r}; there are {', '.join((*playing.JOURNEYS, *playing.EVENTS))}.")
+    if (name in playing.EVENTS) is not bool(payment):
+        refuse("Name the --payment of an event; a journey makes a payment of its own.")
+
+    async def work(client: Client, connection: Connection) -> Exit:
+        return await playing.trigger(client, connection, name, payment_id=payment, as_json=as_json)
+
+    call(context, work, as_json=as_json)
 
 
 def _chosen_port(text: str) -> tuple[str, int]:

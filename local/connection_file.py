@@ -23,7 +23,7 @@ RENEW_S: Final = EXPORTED_LIFE.total_seconds() / 4
 
 @asynccontextmanager
 async def written(
-    directory: Path, *, addresses: Addresses, issuer: Issuer, logs: Path, has_seller: bool
+    directory: Path, *, addresses: Addresses, issuer: Issuer, logs: Path, stand_in_url: str | None
 ) -> AsyncIterator[Path]:
     """Keep `connection.json` in the directory while inside, and its tokens fresh."""
     file = directory / "connection.json"
@@ -35,7 +35,8 @@ async def written(
                 role: issuer.mint(subject, roles={role}, life=EXPORTED_LIFE) for role, subject in SUBJECTS.items()
             },
             "logs": str(logs),
-            "seller_id": SUBJECTS["seller"] if has_seller else None,
+            "seller_id": SUBJECTS["seller"] if stand_in_url else None,
+            "stand_in_url": stand_in_url,
         }
         write_private(file, json.dumps(document, indent=2))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,9 +14,7 @@ from rich.text import Text
 
 from batzen.cli import money
 from batzen.cli.output import print_json
-from batzen.cli.pages import PageNotCompleted
 from batzen.client import Client, new_request_id
-from batzen.errors import BatzenError
 from batzen.orchestrator.v1.notifications_pb2 import NotificationPolicy, PutNotificationPolicyRequest
 from batzen.orchestrator.v1.ops_pb2 import MoneyPolicy, PutPolicyRequest
 from local.books import ACTOR_ID, Books, closed
@@ -25,7 +23,7 @@ from local.command_lines import logs_command
 from local.demo_view import WIDTH_MAX, DemoView, Shown, document
 from local.environments import Stripe
 from local.mail_sink import MAIL_FROM, mail_sink
-from local.player import playing
+from local.play_one import play_one
 from local.ports import free_ports
 from local.progress import Progress
 from local.record import Record
@@ -124,7 +122,18 @@ async def _play_all(suite: Suite, view: DemoView) -> list[Shown]:
         group = await stack.enter_async_context(asyncio.TaskGroup())
 
         def play(scenario: Scenario, shown: Shown) -> asyncio.Task[None]:
-            return group.create_task(_play(suite, batzen, scenario, shown, changed=lambda: view.changed(shown)))
+            stand_in = suite.sandbox if suite.stripe.is_stand_in else None
+            return group.create_task(
+                play_one(
+                    batzen,
+                    scenario,
+                    shown,
+                    seller_id=SELLER_ID,
+                    stand_in=stand_in,
+                    stripe_seconds=suite.stripe_seconds,
+                    changed=lambda: view.changed(shown),
+                )
+            )
 
         pairs = list(zip(playable, all_shown, strict=True))
         begun = {shown.number: play(scenario, shown) for scenario, shown in pairs if scenario.is_slow}
@@ -160,26 +169,6 @@ def _of_books(books: Books | None) -> str:
     if books is None:
         return "."
     return ", and the books are not right." if books.problems else ", every seller has its part, and the books balance."
-
-
-async def _play(suite: Suite, batzen: Client, scenario: Scenario, shown: Shown, *, changed: Callable[[], None]) -> None:
-    """Play one scenario; what goes wrong is kept with it, and the others go on."""
-    try:
-        async with playing(
-            batzen,
-            shown.record,
-            start=scenario.start,
-            seller_id=SELLER_ID,
-            stripe_seconds=suite.stripe_seconds,
-            changed=changed,
-        ) as player:
-            await scenario.played(player, suite.sandbox if suite.stripe.is_stand_in else None)
-    except BatzenError as error:
-        shown.failure = f"{error} (correlation id {error.correlation_id})" if error.correlation_id else str(error)
-    except PageNotCompleted as error:
-        shown.failure = str(error)
-    except TimeoutError:
-        shown.failure = f"stayed in {shown.record.states[-1] if shown.record.states else 'nothing'} for too long"
 
 
 def _note(stripe: Stripe) -> str:

@@ -31,8 +31,11 @@ WATCHED_BY: Final = ("BATZEN_OTLP_ENDPOINT", "BATZEN_TRACE_RATIO", "BATZEN_ERROR
 """Settings of the services that `make up` takes from its own environment."""
 TRY: Final = (
     'pay --amount "100.00 CHF"',
-    'pay --amount "80.00 CHF" --card 3ds --3ds succeed --email anna@example.com',
+    'pay --amount "80 CHF" --card 3ds --3ds succeed',
+    'pay --amount "25 EUR" --email anna@example.com',
     "list",
+    "listen",
+    "trigger",
     "ledger balances",
 )
 DELIVERY_ATTEMPTS_MAX: Final = 30
@@ -99,7 +102,7 @@ async def stay_up(
                 addresses=suite.addresses,
                 issuer=suite.issuer,
                 logs=suite.logs,
-                has_seller=stripe.is_stand_in,
+                stand_in_url=suite.sandbox_url if stripe.is_stand_in else None,
             ) as file:
                 ready_s = progress.elapsed_s
                 progress.close()

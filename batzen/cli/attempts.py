@@ -44,14 +44,8 @@ def attempts(context: typer.Context, *, payment_id: options.PaymentId, as_json: 
         if as_json:
             print_json(as_document(answer))
             return Exit.OK
-        for one in answer.attempts:
-            for line in _of_attempt(one):
-                console.print(line, soft_wrap=True)
-        for call_made in answer.calls:
-            standing = "outcome not known" if call_made.outcome_unknown else "on its way"
-            console.print(Text(f"{call_made.operation}: {standing}, {call_made.tries} tries", style="yellow"))
-        if not answer.attempts:
-            console.print("Nothing was tried at Stripe.")
+        for line in attempt_lines(answer):
+            console.print(line, soft_wrap=True)
         return Exit.OK
 
     call(context, work, as_json=as_json)
@@ -92,18 +86,34 @@ def events(
             print_json([as_document(one) for one in found[:limit]])
             return Exit.OK
         for one in found[:limit]:
-            word = pb.WebhookEvent.State.Name(one.state).removeprefix("STATE_").lower()
-            line = Text.assemble(
-                f"{moments.brief(one.receive_time)}  ", (one.type, "bold"), f"  {word}  {one.event_id}"
-            )
-            console.print(line, soft_wrap=True)
-            about = "  ".join(part for part in (one.subject_id, one.payment_id, one.note) if part)
-            console.print(Text(f"  {about}", style="dim"), soft_wrap=True)
+            for line in event_lines(one):
+                console.print(line, soft_wrap=True)
         if not found:
             console.print("No such events came in.")
         return Exit.OK
 
     call(context, work, as_json=as_json)
+
+
+def attempt_lines(answer: pb.ListAttemptsResponse) -> Iterator[Text]:
+    """Yield the attempts of a payment, and the calls that have no answer."""
+    for one in answer.attempts:
+        yield from _of_attempt(one)
+    for made in answer.calls:
+        standing = "outcome not known" if made.outcome_unknown else "on its way"
+        yield Text(f"{made.operation}: {standing}, {made.tries} tries", style="yellow")
+    if not answer.attempts:
+        yield Text("Nothing was tried at Stripe.")
+
+
+def event_lines(one: pb.WebhookEvent, *, with_payment: bool = True) -> Iterator[Text]:
+    """Yield an event, and what it is about; each line fits into 80 columns."""
+    word = pb.WebhookEvent.State.Name(one.state).removeprefix("STATE_").lower()
+    yield Text.assemble(f"{moments.brief(one.receive_time)}  ", (one.type, "bold"), f"  {word}")
+    yield Text(f"  {one.event_id}  {one.subject_id}".rstrip(), style="dim")
+    about = "  ".join(part for part in (one.payment_id if with_payment else "", one.note) if part)
+    if about:
+        yield Text(f"  {about}", style="dim")
 
 
 def _of_attempt(one: pb.Attempt) -> Iterator[Text]:

@@ -58,6 +58,13 @@ _PAY: Final = {
 }
 _LOOK: Final = {
     "list": Entry("batzen.cli.reading", "list_payments", "List payments, the newest first.", LOOK, "LIST_EPILOG"),
+    "show": Entry(
+        "batzen.cli.show",
+        "show",
+        "Show a payment: amounts, history, attempts at Stripe, Stripe's events, and what was booked.",
+        LOOK,
+        "EPILOG",
+    ),
     "watch": Entry(
         "batzen.cli.reading", "watch", "Follow a payment live, each state as it comes.", LOOK, "WATCH_EPILOG"
     ),
@@ -75,6 +82,9 @@ _LOOK: Final = {
         "List Stripe's events as they came in, and what became of each.",
         LOOK,
         "EVENTS_EPILOG",
+    ),
+    "listen": Entry(
+        "batzen.cli.listen", "listen", "Show Stripe's events as they come in, and what becomes of each.", LOOK, "EPILOG"
     ),
     "figures": Entry(
         "batzen.cli.figures",
@@ -167,6 +177,13 @@ _CHECKOUT: Final = {
         "Take a payment of each kind on a suite of its own, show how it moves, and close the books.",
         HERE,
         "DEMO_EPILOG",
+    ),
+    "trigger": Entry(
+        "local.commands",
+        "trigger",
+        "Play a journey on the suite that is up, or let something happen to a payment at Stripe.",
+        HERE,
+        "TRIGGER_EPILOG",
     ),
 }
 """What is no part of what callers install."""

@@ -50,6 +50,8 @@ class Connection:
     logs: Path | None = None
     seller_id: str | None = None
     """A seller that is there to be tried with."""
+    stand_in_url: str | None = None
+    """Where what stands for Stripe is; None where Stripe itself is used, or nobody says."""
 
     def client(self) -> Client:
         """Return a client; use it with `async with`. Raises `NotConnected` without a token."""
@@ -100,6 +102,7 @@ def find(
         role=role,
         logs=Path(written["logs"]) if "logs" in written else None,
         seller_id=written.get("seller_id") or None,
+        stand_in_url=written.get("stand_in_url") or None,
     )
 
 

@@ -9,7 +9,7 @@ import typer
 from batzen.cli import options, tellings
 from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, print_json, refuse
-from batzen.cli.reading import payments_table
+from batzen.cli.reading import print_payments
 from batzen.client import Client, new_request_id
 from batzen.orchestrator.v1.orchestrator_pb2 import AttachBookingRequest, FindPaymentsRequest
 
@@ -51,7 +51,7 @@ def find(
         if as_json:
             print_json([as_document(payment) for payment in found])
         elif found:
-            console.print(payments_table(list(found)))
+            print_payments(found)
         else:
             console.print("There are none.")
         return Exit.OK if found else Exit.NOT_AS_WANTED

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from batzen.cli import money
 from batzen.cli.connection import AddressRefused, Connection, NotConnected
 from batzen.cli.follow import StillRunning
 from batzen.cli.pages import PageNotCompleted
@@ -47,9 +48,9 @@ ADVICE: Final = {
     "PAYMENT_NOT_FOUND": "Check the id; `{batzen} list` shows the payments you may see.",
     "SELLER_NOT_FOUND": "Register the seller first: {batzen} sellers put SELLER_ID --email …",
     "SELLER_NOT_PAYABLE": "See what Stripe wants to know: {batzen} sellers get SELLER_ID",
-    "PAYMENT_STATE": "See where it stands: {batzen} watch PAYMENT_ID",
+    "PAYMENT_STATE": "See where it stands: {batzen} show PAYMENT_ID",
     "METHOD_REFUSED": "Use another card; `{batzen} pay --help` names those there are.",
-    "BOOKING_HAS_PAYMENT": "Look at that payment, or go on with it: {batzen} watch PAYMENT_ID",
+    "BOOKING_HAS_PAYMENT": "Look at that payment, or go on with it: {batzen} show PAYMENT_ID",
     "BOOKING_NOT_PAYABLE": "The platform says so, not this suite; ask it, or pay for another booking.",
     "CAPTURE_EXCEEDS_CAPTURABLE": "Ask for less; without --amount all that is held is captured.",
     "CAPTURE_NOT_REPEATABLE": "Stripe captures this hold once: add --final, which releases the rest.",
@@ -63,6 +64,7 @@ ADVICE: Final = {
     "AMOUNT_NOT_CHARGEABLE": "Ask for an amount within these limits.",
     "STARTS_PAUSED": "Wait for an operator: {batzen} starts show",
     "REFUNDABLE_CHANGED": "Something else moved the payment meanwhile; look again, then decide.",
+    "REFUND_REFUSED/CHARGE_DISPUTED": "The bank decides about that money: {batzen} disputes list",
     "REFUND_REFUSED": (
         "Of a hold that was captured in parts Stripe refunds all at once; or a part, paid by the platform alone: "
         "--keep-seller-part --keep-platform-fee"
@@ -154,8 +156,9 @@ def tell(error: BatzenError, *, as_json: bool, given: Mapping[str, Any] | None =
         line = f"`{violation.field}`: {violation.description}"
         if line != error.message:
             lines.append(line)
-    lines += [f"{key}: {value}" for key, value in error.metadata.items() if value]
-    if advice := ADVICE.get(error.reason) or ADVICE_BY_CODE.get(error.code.name):
+    lines += _details(error.metadata)
+    of_code = f"{error.reason}/{error.metadata.get('code', '')}"
+    if advice := ADVICE.get(of_code) or ADVICE.get(error.reason) or ADVICE_BY_CODE.get(error.code.name):
         lines.append(_named(advice.format(batzen=program()), {**(given or {}), **error.metadata}))
     if error.correlation_id:
         lines.append(f"What the services say: {program()} logs --correlation {error.correlation_id}")
@@ -170,10 +173,29 @@ def tell(error: BatzenError, *, as_json: bool, given: Mapping[str, Any] | None =
     _fail(document, lines, as_json=as_json, title=title)
 
 
+def _details(metadata: Mapping[str, str]) -> list[str]:
+    """Return what a refusal names beside its sentence; amounts as people write them."""
+    currency = metadata.get("currency_code", "")
+    amounts = {key: value for key, value in metadata.items() if currency and key.endswith("_minor") and _is_int(value)}
+    lines = [
+        f"{key.removesuffix('_minor').replace('_', ' ')}: {money.shown(int(value), currency)}"
+        for key, value in amounts.items()
+        if (key, value) != ("step_minor", "1")
+    ]
+    others = {key: value for key, value in metadata.items() if value and key not in amounts}
+    if amounts:
+        others.pop("currency_code", None)  # each amount says it
+    return sorted(lines, reverse=True) + [f"{key}: {value}" for key, value in others.items()]
+
+
+def _is_int(text: str) -> bool:
+    return text.isascii() and text.removeprefix("-").isdigit()
+
+
 def _named(advice: str, known: Mapping[str, Any]) -> str:
     """Put the ids that are known in the place of PAYMENT_ID and its like."""
     for name in ("payment_id", "payer_id", "method_id", "seller_id"):
-        if value := known.get(name):
+        if value := known.get(name) or known.get(name.removesuffix("_id")):
             advice = advice.replace(name.upper(), str(value))
     return advice
 

@@ -23,6 +23,13 @@ from batzen.type.v1.money_pb2 import Money
 from batzen.type.v1.payment_pb2 import PaymentState
 
 CARD_USUAL: Final = "visa"
+AMOUNTS: Final = "from 0.50 to 999'999.99 CHF or EUR"
+SELLERS_MAX: Final = 100
+BOOKINGS_MAX: Final = 100
+NAME_CHARACTERS_MAX: Final = 200
+AHEAD_DAYS_MAX: Final = 366
+HOLD_DAYS_MAX: Final = 31
+"""What the services refuse beyond; a test holds these to theirs."""
 EPILOG: Final = f"""Examples:
 
 batzen pay --amount "100.00 CHF"
@@ -48,6 +55,10 @@ batzen pay --amount "80 EUR" --checkout --card sepa   (a debit, for days)
 batzen pay --payment pay_… --card visa        (again, with another card)
 
 Cards: {", ".join(CARDS)}; or any id of a test method, such as pm_card_visa.
+
+Limits, refused before there is a payment: {AMOUNTS}, of another currency as the refusal says;
+{SELLERS_MAX} sellers, {BOOKINGS_MAX} bookings, {NAME_CHARACTERS_MAX} characters of --name;
+--at up to {AHEAD_DAYS_MAX} days ahead. A card's hold lasts about 7 days, at most {HOLD_DAYS_MAX}.
 
 Exit code 0 once paid, held or planned as asked, 1 if not."""
 

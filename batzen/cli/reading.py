@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Final
 
 import typer
@@ -41,6 +42,9 @@ batzen quote --amount "80 CHF" --amount "20 CHF" --quantity 2 --exclusive
 
 A preview: nothing is kept, unless with --keep."""
 PAGE_MAX: Final = 200
+TABLE_WIDTH_MIN: Final = 100
+"""Columns that a table of payments needs."""
+NARROW: Final = 80
 
 
 def watch(
@@ -100,7 +104,7 @@ def list_payments(
         if as_json:
             print_json([as_document(payment) for payment in answer.payments])
         elif answer.payments:
-            console.print(payments_table(list(answer.payments)))
+            print_payments(answer.payments)
             if answer.next_page_token:
                 console.print(f"There are more than these {limit}; --limit shows up to {PAGE_MAX}.", style="dim")
         else:
@@ -164,8 +168,13 @@ def _state(word: str) -> str:
     return name
 
 
-def payments_table(payments: list[Payment]) -> Table:
-    """Return a line for each payment."""
+def print_payments(payments: Sequence[Payment]) -> None:
+    """Print a line for each payment, two where the terminal is narrow: an id is never cut."""
+    if console.width < TABLE_WIDTH_MIN:
+        for payment in payments:
+            for line in _lines(payment):
+                console.print(line, soft_wrap=True)
+        return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title, justify in (("opened", "left"), ("payment", "left"), ("payer", "left"), ("total", "right")):
         table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
@@ -178,7 +187,17 @@ def payments_table(payments: list[Payment]) -> Table:
             _total(payment),
             states.joined([states.label(payment.state), states.brief(payment)], " · "),
         )
-    return table
+    console.print(table)
+
+
+def _lines(payment: Payment) -> Iterator[Text]:
+    """Yield what fits into 80 columns: what it is on the first line, what there is to say of it below."""
+    label = states.label(payment.state)
+    yield Text.assemble(states.sign(payment.state), f" {payment.payment_id}  {_total(payment):>14}  ", label[2:])
+    rest = states.joined([Text(payment.payer_id, style="dim"), states.brief(payment)], " · ")
+    below = Text.assemble((f"  {moments.brief(payment.open_time)}  ", "dim"), rest)
+    below.truncate(NARROW, overflow="ellipsis")
+    yield below
 
 
 def _quote_table(quote: Quote) -> Table:

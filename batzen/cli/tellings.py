@@ -85,13 +85,17 @@ def what_next(payment: Payment) -> Text:
     match payment.state:
         case PaymentState.PAYMENT_STATE_SUCCEEDED:
             captured = money.shown(payment.snapshot.amounts.captured_minor, payment.total.currency_code)
-            return Text.assemble(("Paid ", "bold green"), captured, f"\n  {command.format('refund')}")
+            return Text.assemble(
+                ("Paid ", "bold green"), captured, f"\n  {command.format('show')}\n  {command.format('refund')}"
+            )
         case PaymentState.PAYMENT_STATE_AUTHORIZED:
             held = money.shown(payment.snapshot.amounts.capturable_minor, payment.total.currency_code)
             until = ""
             if payment.snapshot.HasField("hold_expire_time"):
                 until = f" until {moments.shown(payment.snapshot.hold_expire_time)}"
-            return Text.assemble(("Held ", "bold blue"), f"{held}{until}\n  {command.format('capture')}")
+            return Text.assemble(
+                ("Held ", "bold blue"), f"{held}{until}\n  {command.format('capture')}\n  {command.format('cancel')}"
+            )
         case PaymentState.PAYMENT_STATE_SCHEDULED:
             at = ""
             if payment.snapshot.HasField("charge_time"):

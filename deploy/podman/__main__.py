@@ -37,7 +37,13 @@ async def stay_up(store: Store) -> int:
             running_pods(
                 store.home / "pods", ports=fixed_ports(os.environ, {}), store=store, report=progress.report
             ) as pods,
-            written(STATE, addresses=pods.addresses, issuer=pods.issuer, logs=pods.logs, has_seller=True) as file,
+            written(
+                STATE,
+                addresses=pods.addresses,
+                issuer=pods.issuer,
+                logs=pods.logs,
+                stand_in_url=f"http://{HOST}:{pods.ports['sandbox']}",
+            ) as file,
         ):
             ready_s = progress.elapsed_s
             progress.close()

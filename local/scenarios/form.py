@@ -57,15 +57,19 @@ async def _abandoned(player: Player) -> None:
 
 
 SCENARIOS: Final = (
-    Scenario(title="Paid", amount="120.00 CHF", wanted=("REQUIRES_PAYMENT_METHOD", "SUCCEEDED"), play=_paid),
+    Scenario(
+        title="Paid", name="paid", amount="120.00 CHF", wanted=("REQUIRES_PAYMENT_METHOD", "SUCCEEDED"), play=_paid
+    ),
     Scenario(
         title="Declined, then paid with another card",
+        name="declined",
         amount="45.50 CHF",
         wanted=("REQUIRES_PAYMENT_METHOD", "REQUIRES_PAYMENT_METHOD", "SUCCEEDED"),
         play=_declined_then_paid,
     ),
     Scenario(
         title="3-D Secure passed",
+        name="3ds",
         amount="980.00 CHF",
         wanted=("REQUIRES_PAYMENT_METHOD", "REQUIRES_ACTION", "SUCCEEDED"),
         play=_authenticated,
@@ -73,6 +77,7 @@ SCENARIOS: Final = (
     ),
     Scenario(
         title="3-D Secure failed, then paid with another card",
+        name="3ds-failed",
         amount="12500 JPY",
         wanted=("REQUIRES_ACTION", "REQUIRES_PAYMENT_METHOD", "SUCCEEDED"),
         play=_authentication_failed,
@@ -80,11 +85,18 @@ SCENARIOS: Final = (
     ),
     Scenario(
         title="Refunded in part, then in full",
+        name="refunded",
         amount="80.00 EUR",
         wanted=("SUCCEEDED", "PARTIALLY_REFUNDED", "REFUNDED"),
         play=_refunded,
     ),
-    Scenario(title="Called off", amount="60.00 CHF", wanted=("REQUIRES_PAYMENT_METHOD", "CANCELED"), play=_called_off),
+    Scenario(
+        title="Called off",
+        name="called-off",
+        amount="60.00 CHF",
+        wanted=("REQUIRES_PAYMENT_METHOD", "CANCELED"),
+        play=_called_off,
+    ),
     Scenario(
         title=f"Abandoned, expired after {ABANDONED_AFTER_S} s",
         amount="33.00 CHF",

@@ -45,6 +45,7 @@ async def _lapsed(player: Player, stand_in: SandboxControl) -> None:
 SCENARIOS: Final = (
     Scenario(
         title="Held, captured in two parts, the rest given back",
+        name="hold",
         amount="200.00 CHF",
         wanted=("AUTHORIZED", "AUTHORIZED", "SUCCEEDED"),
         start=HOLD,
@@ -52,6 +53,7 @@ SCENARIOS: Final = (
     ),
     Scenario(
         title="Held, then called off and given back",
+        name="hold-released",
         amount="75.00 CHF",
         wanted=("AUTHORIZED", "CANCELED"),
         start=HOLD,

@@ -58,6 +58,7 @@ async def _asked_for(player: Player) -> None:
 SCENARIOS: Final = (
     Scenario(
         title="Paid, and the card is kept",
+        name="card-kept",
         amount="40.00 CHF",
         wanted=("REQUIRES_PAYMENT_METHOD", "SUCCEEDED"),
         start=Start(payer_id=KEEPER, keep_method=True),
@@ -65,6 +66,7 @@ SCENARIOS: Final = (
     ),
     Scenario(
         title="Paid with the kept card",
+        name="kept-card",
         amount="55.00 CHF",
         wanted=("REQUIRES_PAYMENT_METHOD", "SUCCEEDED"),
         start=Start(payer_id=KEEPER),
@@ -72,6 +74,7 @@ SCENARIOS: Final = (
     ),
     Scenario(
         title="Planned, charged at its time without the payer",
+        name="scheduled",
         amount="310.00 CHF",
         wanted=("REQUIRES_ACTION", "SCHEDULED", "SUCCEEDED"),
         start=Start(when=When.SCHEDULED, charge_in=CHARGE_IN, payer_id="payer_3"),
@@ -81,6 +84,7 @@ SCENARIOS: Final = (
     ),
     Scenario(
         title="Planned, declined on the day, tried again",
+        name="scheduled-declined",
         amount="95.00 CHF",
         wanted=("SCHEDULED", "SCHEDULED", "SUCCEEDED"),
         start=Start(when=When.SCHEDULED, charge_in=CHARGE_IN, payer_id="payer_4"),
@@ -89,6 +93,7 @@ SCENARIOS: Final = (
     ),
     Scenario(
         title="Planned, the bank asks for the payer",
+        name="scheduled-3ds",
         amount="150.00 CHF",
         wanted=("SCHEDULED", "REQUIRES_ACTION", "SUCCEEDED"),
         start=Start(when=When.SCHEDULED, charge_in=CHARGE_IN, payer_id="payer_5"),

@@ -49,6 +49,7 @@ async def _debited(player: Player, stand_in: SandboxControl) -> None:
 SCENARIOS: Final = (
     Scenario(
         title="Paid on Stripe's page, with 3-D Secure",
+        name="page",
         amount="89.00 CHF",
         wanted=("REQUIRES_PAYMENT_METHOD", "SUCCEEDED"),
         start=PAGE,
@@ -57,6 +58,7 @@ SCENARIOS: Final = (
     ),
     Scenario(
         title="The page expired, paid on a fresh one",
+        name="page-expired",
         amount="72.00 CHF",
         wanted=("REQUIRES_PAYMENT_METHOD", "REQUIRES_PAYMENT_METHOD", "SUCCEEDED"),
         start=PAGE,
@@ -64,6 +66,7 @@ SCENARIOS: Final = (
     ),
     Scenario(
         title="Declined in the form, paid on the page",
+        name="form-then-page",
         amount="130.00 CHF",
         wanted=("REQUIRES_PAYMENT_METHOD", "REQUIRES_PAYMENT_METHOD", "SUCCEEDED"),
         play=_changed_over,
@@ -71,6 +74,7 @@ SCENARIOS: Final = (
     ),
     Scenario(
         title="SEPA debit, which takes its days",
+        name="sepa",
         amount="240.00 EUR",
         wanted=("PROCESSING", "SUCCEEDED"),
         start=PAGE,

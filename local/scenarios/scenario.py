@@ -20,6 +20,8 @@ class Scenario:
     """One payment of the demo."""
 
     title: str
+    name: str = ""
+    """What `batzen trigger` calls it; empty where it is not for a suite that others use, too."""
     amount: str
     wanted: tuple[str, ...]
     """States it has to go through, in this order; the last is its end."""

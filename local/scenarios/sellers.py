@@ -41,6 +41,7 @@ async def _disputed_and_lost(player: Player, stand_in: SandboxControl) -> None:
 SCENARIOS: Final = (
     Scenario(
         title="Three sellers, one of them refunded",
+        name="sellers",
         amount="180.00 CHF",
         wanted=("REQUIRES_PAYMENT_METHOD", "SUCCEEDED", "PARTIALLY_REFUNDED"),
         start=_OF_THREE,

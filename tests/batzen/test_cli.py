@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from typer.main import get_command
 from typer.testing import CliRunner, Result
 
-from batzen.cli import states
+from batzen.cli import money, pay, states
 from batzen.cli.app import app
 from batzen.cli.cards import CARDS, payment_method_id
 from batzen.cli.command_classes import Outline
@@ -26,6 +26,9 @@ from batzen.errors import by_reason
 from batzen.type.v1.payment_pb2 import PaymentState
 from batzen.version import build
 from local.processes import ROOT
+from services.gateway.stripe_api import currencies
+from services.orchestrator.domain import charge_plan, policies
+from services.orchestrator.wire import requests
 
 COMMAND_LINE = get_command(app)
 WIDE = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
@@ -102,6 +105,17 @@ def test_each_state_has_a_sign_of_its_own() -> None:
     assert len(set(signs.values())) == len(signs), signs
     assert {cell_len(sign) for sign in signs.values()} == {1}
     assert "?" not in signs.values()
+
+
+def test_help_says_the_limits_that_the_services_have() -> None:
+    for code in ("CHF", "EUR"):
+        limits = currencies.limits(code)
+        least, most = (money.shown(amount, code) for amount in (limits.minimum_minor, limits.maximum_minor))
+        assert pay.AMOUNTS.replace("CHF or EUR", code) == f"from {least.removesuffix(f' {code}')} to {most}"
+    assert (pay.SELLERS_MAX, pay.BOOKINGS_MAX) == (requests.SELLERS_MAX, requests.BOOKINGS_MAX)
+    assert pay.NAME_CHARACTERS_MAX == requests.NAME_CHARACTERS_MAX
+    assert (charge_plan.AHEAD_MAX.days, policies.HOLD_MAX.days) == (pay.AHEAD_DAYS_MAX, pay.HOLD_DAYS_MAX)
+    assert pay.AMOUNTS in " ".join(batzen("pay", "--help").output.split())
 
 
 def test_it_says_its_version_and_commit() -> None:
@@ -309,7 +323,7 @@ def test_a_line_that_turns_out_to_be_about_the_payment_is_shown_late() -> None:
 
 
 def test_advice_is_given_for_reasons_that_there_are_and_by_commands_that_there_are() -> None:
-    assert set(ADVICE) <= set(by_reason)
+    assert {reason.partition("/")[0] for reason in ADVICE} <= set(by_reason)
     proposed = {found for text in ADVICE.values() for found in re.findall(r"\{batzen\} ([a-z-]+)", text)}
     assert proposed <= set(TABLE)
 

@@ -131,9 +131,10 @@ class Up:
         self.directory = directory
         self.sandbox_url = f"http://127.0.0.1:{ports[variable('sandbox')]}"
 
-    async def batzen(self, *arguments: str) -> tuple[int | None, Any]:
+    async def batzen(self, *arguments: str, **environment: str) -> tuple[int | None, Any]:
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("BATZEN_", "STRIPE_"))}
         environ |= {"COLUMNS": "100", "BATZEN_CONNECTION": str(self.directory / "connection.json")}
+        environ |= environment
         with tempfile.NamedTemporaryFile() as said, tempfile.NamedTemporaryFile() as complained:
             command = ["tests.local.typed", str(self.directory), *arguments]
             code = await (await self._forks.spawn(command, environ, said, complained)).wait()
@@ -227,7 +228,7 @@ async def test_a_hold_is_captured_in_parts(up: Up) -> None:
     assert (code, found[0]["payment_id"], found[0]["state"]) == (0, held["payment_id"], "PAYMENT_STATE_SUCCEEDED")
     code, said = await up.batzen("capture", held["payment_id"])
     assert code == 1
-    assert f"watch {held['payment_id']}" in said
+    assert f"show {held['payment_id']}" in said
     _, listed = await up.batzen("find", "--reference", "hold-1")
     assert "succeeded · captured 50.00" in listed, "less than the total is said"
 
@@ -282,6 +283,78 @@ async def test_a_watch_ends_when_nothing_more_is_awaited(up: Up) -> None:
 
     assert code == 0
     assert "succeeded" in said
+
+
+async def test_one_page_shows_all_of_a_payment(up: Up) -> None:
+    _, paid = await up.batzen("pay", "--amount", "31 CHF", "--booking", "booking_31", "--json")
+
+    async def whole() -> str | None:
+        _, said = await up.batzen("show", paid["payment_id"])
+        return said if "stripe_fee" in said else None  # the last of what is booked
+
+    said = await eventually(whole, what="all of it is booked")
+    for shown in ("bookings: booking_31", "Amounts", "History", "· initialized", "← counts", "Ledger", "platform_fee"):
+        assert shown in said, said
+    assert "payment_intent.succeeded  done" in said
+    code, document = await up.batzen("show", paid["payment_id"], "--json")
+    assert (code, document["payment"]["payment_id"]) == (0, paid["payment_id"])
+    assert [one["revision"] for one in document["transitions"]] == ["1", "2", "3", "4"]
+    assert sum(int(one["amount"]["amount_minor"]) for one in document["ledger_entries"]) == 0
+    _, as_payer = await up.batzen("--as", "payer", "show", paid["payment_id"])
+    assert ("Ledger" in as_payer, "are for operators" in as_payer) == (False, True)
+
+
+async def test_events_are_heard_as_they_come(up: Up) -> None:
+    _, paid = await up.batzen("pay", "--amount", "32 CHF", "--json")
+    wanted = ("listen", "--payment", paid["payment_id"], "--since", "1h", "--type", "payment_intent.succeeded")
+    code, said = await up.batzen(*wanted, "--count", "1")
+
+    assert code == 0
+    assert "payment_intent.succeeded" in said
+    assert paid["payment_id"] in said
+
+
+async def test_a_journey_is_played_and_an_event_happens_to_its_payment(up: Up) -> None:
+    code, played = await up.batzen("trigger", "refunded", "--json")
+    assert (code, played["states"][-1], played["failure"]) == (0, "REFUNDED", None)
+    code, said = await up.batzen("trigger", "3ds")
+    assert code == 0, said
+    assert "the payer confirms at the bank" in said
+    payment_id = re.findall(r"show (pay_\w+)", said)[0]
+
+    code, said = await up.batzen("trigger", "dispute-lost", "--payment", payment_id)
+    assert (code, "trigger `dispute` first" in said) == (1, True)
+    code, said = await up.batzen("trigger", "dashboard-refund", "--payment", payment_id)
+    assert (code, f"show {payment_id}" in said, "↩ refunded" in said) == (0, True, True), said
+    assert (await up.batzen("trigger", "earthquake"))[0] == 2
+    assert (await up.batzen("trigger", "dispute"))[0] == 2
+    code, listed = await up.batzen("trigger", "--json")
+    assert {"3ds", "sepa"} <= set(listed["journeys"])
+
+
+async def test_hints_can_be_typed_as_they_are(up: Up) -> None:
+    _, declined = await up.batzen("pay", "--amount", "33 CHF", "--card", "insufficient", "--json")
+    for typed in (
+        ("pay", "--amount", "33 CHF"),
+        ("pay", "--payment", declined["payment_id"], "--card", "expired"),
+        ("capture", declined["payment_id"]),
+        ("refund", declined["payment_id"], "--amount", "1 CHF"),
+        ("pay", "--amount", "0.10 CHF"),
+        ("pay", "--amount", "5 CHF", "--seller", "seller_of_nobody"),
+        ("sellers", "get", "seller_of_nobody"),
+        ("methods", "remove", "payer_1", "pm_none"),
+    ):
+        _, said = await up.batzen(*typed)
+        assert not re.search(r"\b(PAYMENT|SELLER|PAYER|METHOD)_ID\b", said), said
+        assert "python -m" not in said
+
+
+async def test_a_list_fits_into_80_columns_without_cutting_an_id(up: Up) -> None:
+    _, paid = await up.batzen("pay", "--amount", "12'345.70 CHF", "--json")
+    _, listed = await up.batzen("list", "--limit", "5", COLUMNS="80")
+
+    assert max(map(len, listed.splitlines())) <= 80
+    assert f"● {paid['payment_id']}" in listed
 
 
 async def test_a_seller_is_added_once_and_a_price_is_shown(up: Up) -> None:
