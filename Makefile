@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # What was compiled is kept, whatever the machine's own setting: pytest's rewriting of all tests takes ten seconds a process.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo up test test-faults test-web gallery test-pythons soak check deploy-check format pictures protos docs bench wheel image up-images clean lock baseline
+.PHONY: demo up hour test test-faults test-web gallery test-pythons soak check deploy-check format pictures protos docs bench wheel image up-images clean lock baseline
 .DELETE_ON_ERROR:
 
 demo: $(STATE)/local.stamp $(STATE)/stubs.stamp $(BIN)/batzen
@@ -31,6 +31,11 @@ test-faults: $(STATE)/dev.stamp $(STATE)/stubs.stamp
 # Pages in a browser: every journey, each state in two views, every route called by a machine. Needs a Chromium and npm.
 test-web: $(STATE)/dev.stamp $(STATE)/stubs.stamp $(STATE)/web.stamp $(STATE)/web-node.stamp
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m web tests/web -ra
+
+# The first hour of somebody who has nothing but the README: a clone, an empty home, no rights, 80 columns, then no network.
+# What they typed and saw is in .batzen/hour.txt.
+hour: $(STATE)/local.stamp $(STATE)/stubs.stamp
+	@$(BIN)/python -m tests.hour
 
 # Every page in every state as pictures in .batzen/gallery, with a sheet of them all.
 gallery: $(STATE)/dev.stamp $(STATE)/stubs.stamp $(STATE)/web.stamp

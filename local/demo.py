@@ -45,7 +45,7 @@ async def show(directory: Path, *, environ: Mapping[str, str], as_json: bool) ->
     """Run the demo, and return 0 if every payment ended as it should and the books are right, else 1."""
     began = datetime.now(UTC)
     console = Console(stderr=as_json, highlight=False)
-    if not console.is_terminal:
+    if not console.is_terminal and "COLUMNS" not in environ:
         console.width = WIDTH_MAX
     stripe = Stripe.from_environ(environ)
     await tried(stripe)
