@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # What was compiled is kept, whatever the machine's own setting: pytest's rewriting of all tests takes ten seconds a process.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo up hour test test-faults test-web gallery test-pythons soak check deploy-check format pictures protos docs bench wheel image up-images clean lock baseline
+.PHONY: demo up hour test test-faults test-web gallery test-pythons soak check deploy-check format pictures protos docs bench wheel stubs-ts image up-images clean lock baseline
 .DELETE_ON_ERROR:
 
 demo: $(STATE)/local.stamp $(STATE)/stubs.stamp $(BIN)/batzen
@@ -29,7 +29,7 @@ test-faults: $(STATE)/dev.stamp $(STATE)/stubs.stamp
 	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder -m "faults and not soak"
 
 # Pages in a browser: every journey, each state in two views, every route called by a machine. Needs a Chromium and npm.
-test-web: $(STATE)/dev.stamp $(STATE)/stubs.stamp $(STATE)/web.stamp $(STATE)/web-node.stamp
+test-web: $(STATE)/dev.stamp $(STATE)/stubs.stamp $(STATE)/web.stamp $(STATE)/web-node.stamp $(STATE)/typescript.stamp
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m web tests/web -ra
 
 # The first hour of somebody who has nothing but the README: a clone, an empty home, no rights, 80 columns, then no network.
@@ -88,6 +88,11 @@ wheel: $(STATE)/dev.stamp $(STATE)/stubs.stamp
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 	@rm -rf build batzen.egg-info && ls dist/*.whl
 
+# Stubs for TypeScript and grpc-js, a package in dist/. Needs Node and npm.
+stubs-ts: $(STATE)/typescript.stamp
+	@ls $(STATE)/typescript/*.tgz > /dev/null 2>&1 || { echo "No npm on this machine, or none when it was looked for: rm $<"; exit 1; }
+	@mkdir -p dist && cp $(STATE)/typescript/*.tgz dist && ls dist/*.tgz
+
 # The images of the last commit, into a store of their own; deploy/images/README.md says from what.
 image: $(STATE)/local.stamp $(STATE)/sbom.stamp
 	@$(BIN)/python -m deploy.images
@@ -136,6 +141,11 @@ $(STATE)/web-node.stamp: tests/web/package-lock.json | $(BIN)/python
 	@mkdir -p $(STATE)/web-node && cp tests/web/package.json tests/web/package-lock.json tests/web/.npmrc $(STATE)/web-node
 	@if command -v npm > /dev/null; then npm ci --prefix $(STATE)/web-node --ignore-scripts --no-audit --no-fund --silent; \
 	  else echo "No npm on this machine: accessibility, speed and Stripe's types are not looked at."; fi
+	@touch $@
+
+$(STATE)/typescript.stamp: $(PROTOS) $(wildcard clients/typescript/* clients/typescript/src/*) batzen/version.py | $(STATE)/dev.stamp
+	@if command -v npm > /dev/null; then echo "Making the TypeScript stubs ..."; clients/typescript/build.sh $(BIN)/python $(STATE)/typescript; \
+	  else echo "No npm on this machine: nothing is made for TypeScript."; fi
 	@touch $@
 
 $(STATE)/bench.stamp: requirements/bench.txt bench/node/package-lock.json | $(STATE)/dev.stamp

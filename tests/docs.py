@@ -22,7 +22,7 @@ from services.orchestrator.diagnosis import checks as orchestrator_checks
 from services.orchestrator.domain import declines, recovery
 from services.shared import diagnosis
 from services.status.domain.state_tables import render_tables
-from tests import metrics, settings, sharding_rules
+from tests import calling_printed, metrics, settings, sharding_rules
 from tests.batzen import printed as batzen
 from tests.contracts import comments_of_reasons
 from tests.gateway import printed_ledger as ledger
@@ -66,6 +66,7 @@ def checks() -> str:
 
 PRINTED: Final = {
     "ARCHITECTURE.md": {"state tables": render_tables},
+    "docs/calling.md": calling_printed.PRINTED,
     "docs/errors.md": {"reasons": reasons},
     "docs/access.md": {"access": access},
     "docs/settings.md": {"settings": settings.tables},

@@ -34,6 +34,7 @@ from services.status.watches.watch import Update, Watch
 from services.status.wire import requests
 from services.status.wire.responses import (
     MANY_HEARTBEAT,
+    joined_updates,
     opened_response,
     payment_message,
     recorded_response,
@@ -193,7 +194,7 @@ class StatusServicer(ImportRpcs):
         if request.HasField("after_revision"):
             after_revision = requests.revision(request.after_revision, field="after_revision", at_least=0)
         one = OneWatch(context.write)
-        send_queue = self.hub.open_stream(heartbeat=one.heartbeat, ended=one.ended)
+        send_queue = self.hub.open_stream(heartbeat=one.heartbeat, ended=one.ended, joined=joined_updates)
         try:
             watch = self.hub.add(
                 current_tenant(),

@@ -211,7 +211,7 @@ async def test_a_list_goes_on_where_its_page_ended_and_with_the_same_filter_alon
     ):
         assert await refusal(gateway.ListDisputes(wrong)) == invalid
     wrong_state = disputes_pb2.ListDisputesRequest(states=[99])  # type: ignore[list-item]
-    assert (await refused(gateway.ListDisputes(wrong_state)))[1:3] == ("FIELD_INVALID", "states")
+    assert (await refused(gateway.ListDisputes(wrong_state)))[1:3] == ("FIELD_INVALID", "states[0]")
 
 
 async def test_a_dispute_that_is_not_there_is_refused_by_each_call(operator: GatewayStubs) -> None:

@@ -10,7 +10,7 @@ from batzen.status.v1 import status_pb2
 from services.shared.states import Cause, State
 from services.status.domain.records import Transition
 from services.status.domain.snapshot import Snapshot
-from services.status.wire.responses import many_update, transition_message, watch_update
+from services.status.wire.responses import joined_updates, many_update, transition_message, watch_update
 
 REASONS = ("", "x", "x" * 50, "x" * 127, "x" * 128, "ü" * 8_000, "x" * 16_300, "x" * 20_000)
 """Of lengths on both sides of where a length takes one more byte."""
@@ -32,4 +32,15 @@ def test_a_message_around_a_serialised_transition_is_what_protobuf_writes(reason
 
     serialized = transition.SerializeToString()
     assert watch_update(serialized) == status_pb2.WatchPaymentResponse(updates=updates).SerializeToString()
+    both = [transition, transition]
+    updates = status_pb2.WatchPaymentResponse.Updates(transitions=both)
+    joined = joined_updates([watch_update(serialized)] * 2)
+    assert joined == status_pb2.WatchPaymentResponse(updates=updates).SerializeToString(), "no field comes twice"
     assert many_update(serialized) == status_pb2.WatchManyResponse(events=[event]).SerializeToString()
+
+
+def test_only_updates_are_joined() -> None:
+    """What a watch begins with is another field of the same oneof: of both together a reader would see one."""
+    header = status_pb2.WatchPaymentResponse(header=status_pb2.WatchPaymentResponse.Header(current_revision=1))
+    with pytest.raises(ValueError, match="alone"):
+        joined_updates([header.SerializeToString(), watch_update(b"")])

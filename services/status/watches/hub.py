@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 
@@ -105,6 +105,7 @@ class WatchHub:
         heartbeat: Callable[[], bytes],
         ended: Callable[[type[ServiceError]], ServiceError],
         on_tick: Callable[[], None] | None = None,
+        joined: Callable[[Sequence[bytes]], bytes] = b"".join,
     ) -> SendQueue:
         """Return the send queue of a new stream, to be closed by `close_stream`."""
         send_queue = SendQueue(
@@ -112,6 +113,7 @@ class WatchHub:
             ended=ended,
             on_room=self._catch_up.add_starved,
             on_tick=on_tick,
+            joined=joined,
             limits=self.limits,
             age_s=self.limits.stream_age_max_s * random.uniform(1 - AGE_SPREAD, 1),  # noqa: S311 not a secret
             metrics=self.metrics,

@@ -7,7 +7,7 @@ Messages that wait are written as one: messages of one kind, put one behind the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +97,7 @@ class SendQueue:
         "_heartbeat",
         "_heartbeat_at",
         "_is_finishing",
+        "_joined",
         "_latest",
         "_loop",
         "_old_at",
@@ -123,6 +124,7 @@ class SendQueue:
         ended: Callable[[type[ServiceError]], ServiceError],
         on_room: Callable[[SendQueue], None],
         on_tick: Callable[[], None] | None,
+        joined: Callable[[Sequence[bytes]], bytes] = b"".join,
         limits: StreamLimits,
         age_s: float,
         metrics: StatusMetrics = UNCOUNTED,
@@ -130,7 +132,8 @@ class SendQueue:
         """Make an empty one.
 
         `heartbeat` writes a sign of life. `ended` says why the stream ends, with from where to resume. `on_room` is
-        called when there is room again for what is `starved`, and `on_tick` about every second.
+        called when there is room again for what is `starved`, and `on_tick` about every second. `joined` makes one
+        message of several, where it is not enough to write them one after the other: repeated fields alone go on so.
         """
         self._loop = asyncio.get_running_loop()
         now = self._loop.time()
@@ -148,6 +151,7 @@ class SendQueue:
         self._ended = ended
         self._on_room = on_room
         self._on_tick = on_tick
+        self._joined = joined
         self._pieces: list[bytes] = []
         self._recorded_at: float | None = None
         self._writing_of: float | None = None
@@ -263,16 +267,16 @@ class SendQueue:
             for piece in latest.values():
                 self.put(piece)
         if self._bytes <= most:
-            message = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+            message = self._pieces[0] if len(self._pieces) == 1 else self._joined(self._pieces)
             self._pieces, self._bytes = [], 0
             self.emptied += 1
         else:
             count, size = 1, len(self._pieces[0])
             while (size := size + len(self._pieces[count])) <= most:
                 count += 1
-            message = b"".join(self._pieces[:count])
-            self._pieces = self._pieces[count:]
-            self._bytes -= len(message)
+            taken, self._pieces = self._pieces[:count], self._pieces[count:]
+            message = taken[0] if count == 1 else self._joined(taken)
+            self._bytes -= sum(map(len, taken))
         if not self.is_full:
             if self._room is not None and not self._room.done():
                 self._room.set_result(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, cast
 
 from google.protobuf.message import Message
@@ -105,6 +106,25 @@ def watch_header(payment: Payment, *, with_payment: bool) -> bytes:
 def watch_update(transition: bytes) -> bytes:
     """Return the WatchPaymentResponse that carries a serialised Transition."""
     return _within(_RESPONSE_UPDATES, _within(_UPDATES_TRANSITIONS, transition))
+
+
+def joined_updates(messages: Sequence[bytes]) -> bytes:
+    """Return the one WatchPaymentResponse with all transitions of several that `watch_update` gave.
+
+    They are not just written one after the other. By the rules of protobuf a field that comes several times is merged,
+    and its own libraries do so; others, for JavaScript among them, take the last, and would lose what is before it.
+    """
+    return _within(_RESPONSE_UPDATES, b"".join(map(_updates_in, messages)))
+
+
+def _updates_in(message: bytes) -> bytes:
+    """Return the content of the one field of a message."""
+    if not message.startswith(_RESPONSE_UPDATES):
+        raise ValueError("what a watch begins with goes alone")
+    begin = len(_RESPONSE_UPDATES)
+    while message[begin] & _VARINT_MORE:
+        begin += 1
+    return message[begin + 1 :]
 
 
 def watch_heartbeat(revision: int) -> bytes:
