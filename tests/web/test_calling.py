@@ -138,6 +138,8 @@ async def test_the_commands_of_the_document(suite: Suite, environment: Mapping[s
     text = said.decode()
     assert shell.returncode == 0, text
     assert "batzen.orchestrator.v1.OrchestratorService" in text
-    assert '"QUANTITY_OUT_OF_RANGE"' in text
     assert "`lines[0].quantity`: must be at most 10000" in text
+    [encoded] = re.findall(r"^echo (\S+)", document, re.MULTILINE)
+    assert encoded in text, "what the next block reads is what the services say"
+    assert '"reason":"QUANTITY_OUT_OF_RANGE"' in text
     assert '"PAYMENT_STATE_SUCCEEDED"' in text
