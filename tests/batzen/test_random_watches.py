@@ -373,11 +373,16 @@ class Watching(RuleBasedStateMachine):
         wire.session.lost()
 
 
-STEPS, EXAMPLES, SOAK_EXAMPLES = 60, 200, 20_000
+STEPS, EXAMPLES, MORE_EXAMPLES, SOAK_EXAMPLES = 60, 50, 400, 20_000
 
 
 @pytest.mark.parametrize(
-    "examples", [EXAMPLES, pytest.param(SOAK_EXAMPLES, marks=pytest.mark.soak)], ids=["few", "many"]
+    "examples",
+    [
+        pytest.param(EXAMPLES, id="few"),
+        pytest.param(MORE_EXAMPLES, id="more", marks=pytest.mark.faults),
+        pytest.param(SOAK_EXAMPLES, id="many", marks=pytest.mark.soak),
+    ],
 )
 def test_everybody_is_told_everything_once_whatever_happens(examples: int) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]

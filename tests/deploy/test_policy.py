@@ -12,7 +12,7 @@ from tests.deploy.mutations import MUTATIONS, Planted
 from tests.deploy.policy import findings
 from tests.deploy.rendering import KUBERNETES, MISSING, OVERLAYS, VARIANTS, Document, parse, render_text
 
-pytestmark = pytest.mark.skipif(rendering.kubectl() is None, reason=MISSING)
+pytestmark = [pytest.mark.deploy, pytest.mark.skipif(rendering.kubectl() is None, reason=MISSING)]
 
 
 @pytest.fixture(scope="module")

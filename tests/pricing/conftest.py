@@ -124,7 +124,7 @@ def call_as(server: RunningServer, issuer: Issuer) -> CallAs:
     async def connect(subject: str, *, roles: set[str], tenant: str = "main") -> AsyncIterator[Stub]:
         authorization = (("authorization", f"Bearer {issuer.mint(subject, roles=roles, tenant=tenant)}"),)
         async with make_channel(
-            f"127.0.0.1:{server.port}", timeout_s=20, metadata=lambda: authorization, options=OWN_CONNECTION
+            f"127.0.0.1:{server.port}", timeout_s=60, metadata=lambda: authorization, options=OWN_CONNECTION
         ) as channel:
             yield pricing_pb2_grpc.PricingServiceStub(channel)
 

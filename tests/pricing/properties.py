@@ -1,4 +1,4 @@
-"""Properties: what holds for whatever hypothesis draws; a few hundred examples in every run, many in a soak."""
+"""Properties: what holds for whatever hypothesis draws; a hundred examples in every run, many in a soak."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import SearchStrategy
 
-EXAMPLES: Final = 300
+EXAMPLES: Final = 100
+MORE_EXAMPLES: Final = 600
 SOAK_EXAMPLES: Final = 10_000
 
 
 def holds_for(**drawn: SearchStrategy[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a test of a function that asserts something of what it is given; its `many` runs with `pytest -m soak`."""
+    """Make a test of a function that asserts something of what it is given; its `more` runs with `make test-faults`, its `many` with `make soak`."""
 
     def make(body: Callable[..., None]) -> Callable[..., None]:
         def test(check: Callable[[], None]) -> None:
@@ -23,8 +24,9 @@ def holds_for(**drawn: SearchStrategy[Any]) -> Callable[[Callable[..., None]], C
         test.__name__, test.__qualname__, test.__doc__ = body.__name__, body.__qualname__, body.__doc__
         test.__module__ = body.__module__
         few = pytest.param(_check(body, drawn, examples=EXAMPLES), id="few")
+        more = pytest.param(_check(body, drawn, examples=MORE_EXAMPLES), id="more", marks=pytest.mark.faults)
         many = pytest.param(_check(body, drawn, examples=SOAK_EXAMPLES), id="many", marks=pytest.mark.soak)
-        return pytest.mark.parametrize("check", [few, many])(test)
+        return pytest.mark.parametrize("check", [few, more, many])(test)
 
     return make
 

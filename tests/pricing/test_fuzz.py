@@ -135,7 +135,7 @@ async def test_every_quote_that_was_kept_can_be_computed_again(
     pricing: Stub, engine: AsyncEngine, books: PriceBookStore
 ) -> None:
     """Of whatever the requests of a strategy make; conftest does the same for the quotes of all other tests."""
-    requests = some_requests(200)
+    requests = some_requests(100)
     for request in requests:
         request.request_id, request.preview = str(uuid.uuid4()), False
 

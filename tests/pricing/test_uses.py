@@ -228,6 +228,7 @@ async def test_what_applies_by_itself_is_left_out_once_it_is_used_up(tenant: Ten
     assert (await tenant.quote(preview=True)).total == chf(10_000)
 
 
+@pytest.mark.faults
 async def test_of_a_thousand_at_once_a_hundred_hold_the_coupon(
     tenant: Tenant, call_as: CallAs, database: ServiceDatabase, clock: Clock
 ) -> None:

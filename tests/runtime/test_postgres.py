@@ -145,12 +145,14 @@ def test_a_second_user_of_the_directory_neither_starts_nor_stops_it(directory: P
         assert server.port == guest.port
 
 
+@pytest.mark.faults
 def test_two_checkouts_run_side_by_side(directory: Path) -> None:
     with EmbeddedPostgres(directory / "one") as one, EmbeddedPostgres(directory / "two") as two:
         assert one.port != two.port
         assert one.admin_url != two.admin_url
 
 
+@pytest.mark.faults
 async def test_server_ends_when_its_owner_is_killed(directory: Path) -> None:
     owner = _started_elsewhere(directory)
     assert owner.stdout is not None
@@ -181,6 +183,7 @@ async def test_ctrl_c_in_the_terminal_does_not_reach_the_server(directory: Path)
     assert url
 
 
+@pytest.mark.faults
 async def test_a_killed_server_is_started_again(directory: Path) -> None:
     with EmbeddedPostgres(directory) as server:
         await _value(server.admin_url, "CREATE TABLE kept AS SELECT 1")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.web
+
 ROOT = Path(__file__).parents[2]
 A_TEST = """
 from tests.web.browser import needed
