@@ -15,7 +15,7 @@ SOAK_EXAMPLES: Final = 10_000
 
 
 def holds_for(**drawn: SearchStrategy[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a test of a function that asserts something of what it is given; its `more` runs with `make test-faults`, its `many` with `make soak`."""
+    """Make a test of a function that asserts something of what it is given; `make test` draws few, `make soak` many."""
 
     def make(body: Callable[..., None]) -> Callable[..., None]:
         def test(check: Callable[[], None]) -> None:
