@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from batzen.version import VERSION
 from tests.reference import declared
-from tests.reference.checks import faults_of_contracts, faults_of_site, places
+from tests.reference.checks import faults_of_contracts, faults_of_examples, faults_of_site, places
 from tests.reference.contract_pages import INDEX, add_names, contract_pages
 from tests.reference.contracts import Contracts, contracts
 from tests.reference.documents import BESIDE, FIRST, ROOT, document_pages, page_of
@@ -86,6 +86,7 @@ def faults() -> Sequence[str]:
     pages = site()
     return [
         *faults_of_contracts(contracts()),
+        *faults_of_examples(contracts(), read_examples()),
         *faults_of_site(pages, [*files(pages), STYLE], (FOLDER / STYLE).read_text()),
     ]
 

@@ -17,7 +17,7 @@ from tests.reference.contracts import contracts, descriptor_of
 
 ROOT: Final = Path(__file__).parents[2]
 FOLDER: Final = ROOT / "docs/examples"
-READABLE_MAX: Final = 1400
+READABLE_MAX: Final = 2800
 """Characters of JSON that somebody still reads as an example."""
 TEXT_MAX: Final = 120
 """Characters of one text; longer ones are those of tests about limits."""

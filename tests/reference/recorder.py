@@ -3,7 +3,8 @@
 python -m pytest -p tests.reference.recorder tests/orchestrator -k booking
 
 An example that is there and still parses is left alone, so that a run adds what is missing and changes nothing else;
-`--examples-anew` puts better ones in their place. What is recorded went through a server of ours over a real channel.
+`--examples-anew StartPayment,GetQuote` puts new ones in the place of these. What is recorded went through a server of
+ours over a real channel.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ RECORDER: Final = pytest.StashKey[Recorder]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--examples-anew", action="store_true", help="put better examples in the place of those there are")
+    parser.addoption("--examples-anew", default="", help="names of RPCs whose examples are put in the place of theirs")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -162,8 +163,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.config.workeroutput["examples"] = {name: one.told() for name, one in best.items()}
         return
     kept = read_examples()
-    if session.config.getoption("--examples-anew"):
-        better = {name: one for name, one in best.items() if name not in kept or one.worth > kept[name].worth}
-    else:
-        better = {name: one for name, one in best.items() if name not in kept or faults_of(name, kept[name])}
-    write_examples(kept | better)
+    anew = session.config.getoption("--examples-anew").split(",")
+    new = {
+        name: one
+        for name, one in best.items()
+        if name not in kept or name.rpartition("/")[2] in anew or faults_of(name, kept[name])
+    }
+    write_examples(kept | new)

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from batzen.orchestrator.v1.orchestrator_pb2 import PaymentSession
 from tests.metrics import CATALOGUE
 from tests.reference.build import STYLE, files, site, write
-from tests.reference.checks import faults_of_contracts, faults_of_site
+from tests.reference.checks import faults_of_contracts, faults_of_examples, faults_of_site
 from tests.reference.contracts import Contracts, contracts
 from tests.reference.declared import COMMANDS, METRICS, SETTINGS, alerts
 from tests.reference.documents import NoSuchPlace, place_of
+from tests.reference.examples import as_json, read_examples
 from tests.reference.markdown import rendered
 from tests.reference.refusals import split_errors
 from tests.reference.sequence import NotUnderstood, parsed, svg, told
@@ -23,6 +25,7 @@ from tests.reference.templating import FOLDER
 from tests.settings import names
 
 RPC = "contracts/orchestrator/v1/orchestrator.html"
+START = "batzen.orchestrator.v1.OrchestratorService/StartPayment"
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +131,47 @@ def test_a_message_or_field_without_a_comment_is_found() -> None:
         "batzen.type.v1.Money: no comment",
         f"batzen.type.v1.Money.{money.fields[0].name}: no comment",
     ]
+
+
+def test_every_rpc_has_an_example_that_a_test_recorded(pages: Mapping[str, str]) -> None:
+    assert list(faults_of_examples(contracts(), read_examples())) == []
+    assert f"Recorded by <code>{read_examples()[START].test}</code>" in pages[RPC]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told_of"),
+    [
+        ({"requests": [{"payer_idd": "payer_1"}]}, 'no StartPaymentRequest: Message type "batzen'),
+        ({"responses": [{"session": {"client_secret": 7}}]}, "no StartPaymentResponse"),
+        ({"responses": []}, "0 messages of StartPaymentResponse"),
+        ({"requests": [{}, {}]}, "2 messages of StartPaymentRequest"),
+        ({"test": "tests/orchestrator/test_payments.py::test_gone"}, "a test that there is not"),
+    ],
+)
+def test_an_example_that_is_no_example_is_found(changes: dict[str, object], told_of: str) -> None:
+    examples = read_examples()
+    changed = {**examples, START: replace(examples[START], **changes)}  # type: ignore[arg-type]
+
+    (fault,) = faults_of_examples(contracts(), changed)
+
+    assert fault.startswith(START)
+    assert told_of in fault
+
+
+def test_an_example_too_few_and_one_too_many_are_found() -> None:
+    examples = read_examples()
+    gone = examples.pop(START)
+
+    assert [one.partition(":")[0] for one in faults_of_examples(contracts(), {**examples, "a.B/C": gone})] == [
+        START,
+        "a.B/C",
+    ]
+
+
+def test_what_opens_something_is_no_part_of_an_example() -> None:
+    session = PaymentSession(client_secret="pi_1_secret_abc", checkout_url="http://127.0.0.1:8080/pay/1")
+
+    assert as_json(session) == {"client_secret": "pi_1_secret_…", "checkout_url": "https://stripe.example/pay/1"}
 
 
 def test_errors_are_read_of_a_comment() -> None:
