@@ -31,10 +31,20 @@ EVENTS_PER_S: Final = 200
 SECONDS: Final = 10.0
 AT_ONCE: Final = 200
 """Connections that are being opened at a time."""
+OPEN_MAX_S: Final = 300.0
+"""For all of them to be open: ours take 10 s on a quiet machine, and 90 s at a load of 18."""
+START_MAX_S: Final = 60.0
+"""For a server to say that it serves."""
 KB_MAX: Final = 30.0
 """Of memory for a client: the goal."""
 NODE: Final = Path(__file__).parent / "node" / "browsers.js"
 SUBJECTS: Final = ("ours", "bare", "node")
+_SAID_BY_ALL: Final = (
+    "user-agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
+    '\r\nsec-ch-ua: "Chromium";v="141", "Not?A_Brand";v="8"\r\nsec-ch-ua-mobile: ?0\r\n'
+    'sec-ch-ua-platform: "Linux"\r\nsec-fetch-site: same-origin\r\nsec-fetch-mode: cors\r\n'
+    "sec-fetch-dest: empty\r\naccept-encoding: gzip, deflate, br, zstd\r\naccept-language: de-CH,de;q=0.9\r\n"
+)
 _AT: Final = re.compile(rb"at=(\d{19})")
 
 Say = Callable[[str], None]
@@ -43,8 +53,8 @@ Say = Callable[[str], None]
 class Browser(asyncio.Protocol):
     """One client: notes how old each event is as it comes."""
 
-    def __init__(self, path: str, host: str, ages_ms: list[float]) -> None:
-        self._request = f"GET {path} HTTP/1.1\r\nhost: {host}\r\naccept: text/event-stream\r\n\r\n".encode()
+    def __init__(self, request: bytes, ages_ms: list[float]) -> None:
+        self._request = request
         self._ages_ms = ages_ms
         self.opened = asyncio.get_running_loop().create_future()
         self.transport: asyncio.Transport | None = None
@@ -52,6 +62,10 @@ class Browser(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport
         transport.write(self._request)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.opened.done():
+            self.opened.set_exception(ConnectionResetError(f"The server cut a stream before it began: {exc}"))
 
     def data_received(self, data: bytes) -> None:
         now = time.monotonic_ns()
@@ -70,7 +84,8 @@ class Child:
 
     async def ready(self) -> None:
         assert self._child.stdout is not None
-        line = await self._child.stdout.readline()
+        async with asyncio.timeout(START_MAX_S):
+            line = await self._child.stdout.readline()
         assert line == b"ready\n", line
 
     def rate(self, per_s: float) -> None:
@@ -171,14 +186,24 @@ async def _opened(port: int, clients: int, ages_ms: list[float]) -> list[Browser
 
     async def opened(number: int) -> Browser:
         async with at_once:
-            path = f"/v1/payments/pay_{number:026}/events"
-            _, browser = await loop.create_connection(
-                lambda: Browser(path, f"127.0.0.1:{port}", ages_ms), "127.0.0.1", port
-            )
+            request = asked(f"/v1/payments/pay_{number:026}/events", port, number)
+            _, browser = await loop.create_connection(lambda: Browser(request, ages_ms), "127.0.0.1", port)
             await browser.opened
             return browser
 
-    return await asyncio.gather(*(opened(number) for number in range(clients)))
+    async with asyncio.timeout(OPEN_MAX_S), asyncio.TaskGroup() as group:
+        tasks = [group.create_task(opened(number)) for number in range(clients)]
+    return [task.result() for task in tasks]
+
+
+def asked(path: str, port: int, number: int, *, accept: str = "text/event-stream", more: str = "") -> bytes:
+    """Return a request as a browser makes it and a proxy passes it on: each browser has an address of its own."""
+    address = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+    return (
+        f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\naccept: {accept}\r\ncache-control: no-cache\r\n"
+        f"x-forwarded-for: {address}\r\nx-forwarded-proto: http\r\nx-request-id: {number:032x}\r\n"
+        f"cookie: batzen={number:043}\r\nreferer: http://127.0.0.1:{port}/pay\r\n{more}{_SAID_BY_ALL}\r\n"
+    ).encode()
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ costs a bounded amount, holds up nobody, and misses nothing.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from itertools import islice
@@ -59,7 +58,7 @@ class Backlog:
         self._until_settled = until_settled
         self._queue_max = queue_max
         self._figures = figures
-        self._queue: deque[Transition] = deque()
+        self._queue: list[Transition] = []  # bounded, and empty most of the time: a deque takes 0.7 KB for nothing
         self._told = after_revision
         self._known = 0  # the newest revision that is known to be there
         self._reads_payment = False
@@ -96,7 +95,7 @@ class Backlog:
         """Return the next update; None if there is none now."""
         if not self._queue:
             return None
-        update = self._queue.popleft()
+        update = self._queue.pop(0)
         self._told = update.revision
         if self._until_settled and update.settled:
             self._end()

@@ -7,8 +7,9 @@ import contextvars
 import random
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, Final, TypedDict, Unpack
 
 import grpc
@@ -85,18 +86,16 @@ class Watcher:
         self._context = contextvars.copy_context()
         self._end: Exception | None = None
 
-    @asynccontextmanager
-    async def watch(self, payment_id: str, **options: Unpack[WatchOptions]) -> AsyncIterator[Reader]:
+    def watch(self, payment_id: str, **options: Unpack[WatchOptions]) -> AbstractAsyncContextManager[Reader]:
         """Follow a payment inside; see `Client.watch`."""
-        with self._reading(payment_id, options) as reader:
-            yield reader
+        return _Watch(partial(self._begin, payment_id, options))
 
     @asynccontextmanager
     async def watch_optimistic(
         self, payment_id: str, **options: Unpack[WatchOptions]
     ) -> AsyncIterator[AsyncIterator[Update]]:
         """Follow a payment inside, with what is expected of it; see `Client.watch_optimistic`."""
-        with self._reading(payment_id, options) as reader:
+        async with self.watch(payment_id, **options) as reader:
             optimist = OptimisticReader(reader)
             if payment_id in self._expectations:
                 optimist.expected(self._expectations[payment_id])
@@ -149,8 +148,8 @@ class Watcher:
         await asyncio.gather(*self._tasks, return_exceptions=True)  # what broke was told to all readers
         self.connection.to(ConnectionState.CLOSED)
 
-    @contextmanager
-    def _reading(self, payment_id: str, options: WatchOptions) -> Iterator[Reader]:
+    def _begin(self, payment_id: str, options: WatchOptions) -> tuple[Reader, Callable[[], None]]:
+        """Return a reader that has joined, and what has it leave."""
         if self._end is not None:
             raise self._end.again() if isinstance(self._end, errors.BatzenError) else self._end
         after_revision, assertion = options.get("after_revision"), options.get("assertion")
@@ -167,10 +166,7 @@ class Watcher:
         backoff = Backoff(self._limits, self._chance)
         reader = Reader(payment_id, backlog, archive=self._archive, limits=self._limits, backoff=backoff)
         topic = self._registry.join(payment_id, backlog)
-        try:
-            yield reader
-        finally:
-            self._registry.leave(topic, backlog)
+        return reader, partial(self._registry.leave, topic, backlog)
 
     def _began(self, session: Session) -> None:
         """Keep a stream open for a session that the registry has made."""
@@ -224,6 +220,27 @@ class Watcher:
         if self._end is None:
             self._end = error
         self._registry.fail(error)
+
+
+class _Watch(AbstractAsyncContextManager[Reader]):
+    """One watch. A process has thousands, and a generator in the place of this holds three times as much."""
+
+    __slots__ = ("_begin", "_leave")
+
+    def __init__(self, begin: Callable[[], tuple[Reader, Callable[[], None]]]) -> None:
+        self._begin: Callable[[], tuple[Reader, Callable[[], None]]] | None = begin
+        self._leave: Callable[[], None] | None = None
+
+    async def __aenter__(self) -> Reader:
+        begin, self._begin = self._begin, None
+        if begin is None:
+            raise RuntimeError("A watch is entered once.")
+        reader, self._leave = begin()
+        return reader
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._leave is not None:
+            self._leave()
 
 
 class Expected:

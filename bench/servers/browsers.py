@@ -32,9 +32,9 @@ from services.bff.events.one import Transitions
 from services.bff.events.told import Frames
 from services.runtime.observability.metrics import OFF
 from services.web.assertions import AssertionMinter, Person
-from services.web.events import streams as limits
-from services.web.events.streams import EventStreams
+from services.web.events.streams import EventStreams, Streaming
 from services.web.measured import Measured
+from services.web.rates import AddressLimited, AddressRates
 from services.web.security.guard import Guard
 from services.web.security.headers import Origins
 from services.web.serving import serving
@@ -52,20 +52,24 @@ class Ours:
         self._streams = streams
         self._frames = Frames()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
         payment_id: str = scope["path_params"]["payment_id"]
         now = datetime.now(UTC) - timedelta(minutes=1)
         person = Person(tenant_id="main", subject=f"payer_{payment_id}", role="payer", auth_time=now)
         payment = await self._payment(payment_id)
-        async with self._client.watch(
-            payment_id,
-            after_revision=payment.revision,
-            until_settled=True,
-            assertion=lambda: self._minter.mint(person),
-        ) as reader:
-            read = partial(self._payment, payment_id)
-            source = Transitions(reader, self._frames, begins_with=payment, before=None, read=read)
-            await self._streams.serve(scope, receive, send, session_key=payment_id.encode(), source=source)
+        source = Transitions(
+            self._client.watch(
+                payment_id,
+                after_revision=payment.revision,
+                until_settled=True,
+                assertion=partial(self._minter.mint, person),
+            ),
+            self._frames,
+            begins_with=payment,
+            before=None,
+            read=partial(self._payment, payment_id),
+        )
+        await self._streams.open(scope, send, session_key=payment_id.encode(), source=source)
 
     async def _payment(self, payment_id: str) -> Payment:
         return (await self._client.status.GetPayment(GetPaymentRequest(payment_id=payment_id))).payment
@@ -73,7 +77,6 @@ class Ours:
 
 async def ours(port: int, status_port: int) -> None:
     """Serve as the payer's front does, until the input ends."""
-    setattr(limits, "PER_ADDRESS_MAX", 100_000)  # noqa: B010 all clients are of one machine
     draining = asyncio.Event()
     streams = EventStreams(living=_all, draining=draining, meter=OFF)
     key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
@@ -82,12 +85,18 @@ async def ours(port: int, status_port: int) -> None:
     minter = AssertionMinter(key.decode, issuer="bff", audience="batzen", now=partial(datetime.now, UTC))
     async with Client(token=str, addresses=Addresses(status=f"127.0.0.1:{status_port}")) as client:
         app = Starlette(routes=[Route("/v1/payments/{payment_id}/events", Ours(client, minter, streams))])
+        limited = AddressLimited(app, AddressRates(now=time.monotonic), free=())
         guard = Guard(
-            app, own_origin=f"http://127.0.0.1:{port}", cookie_name="batzen", origins=Origins(), answer=_answer
+            limited, own_origin=f"http://127.0.0.1:{port}", cookie_name="batzen", origins=Origins(), answer=_answer
         )
         async with (
             streams.running(),
-            serving(Measured(guard, meter=OFF), listen=f"127.0.0.1:{port}", draining=draining),
+            serving(
+                Streaming(Measured(guard, meter=OFF)),
+                listen=f"127.0.0.1:{port}",
+                draining=draining,
+                trusted_proxies=["127.0.0.1"],
+            ),
         ):
             await _until_told(lambda _: None)
 

@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, Self
 
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
@@ -75,8 +74,7 @@ class Feed:
             cursor=resumes_after(scope),
             render=self._render,
         )
-        async with source.reading():
-            await self._front.streams.serve(scope, receive, send, session_key=session.key, source=source)
+        await self._front.streams.open(scope, send, session_key=session.key, source=source)
 
 
 class _Changes:
@@ -97,16 +95,17 @@ class _Changes:
         self._is_shown_away = False
         self._error: BaseException | None = None
         self._woken = asyncio.Event()
+        self._reading: asyncio.Task[None] | None = None
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[None]:
+    async def __aenter__(self) -> Self:
         """Read the feed while inside."""
-        task = detached(self._read(), name="console feed")
-        task.add_done_callback(self._stopped)
-        try:
-            yield
-        finally:
-            task.cancel()
+        self._reading = detached(self._read(), name="console feed")
+        self._reading.add_done_callback(self._stopped)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
 
     def wake(self) -> None:
         self._woken.set()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
@@ -29,6 +29,10 @@ its streams, and no flood.
 """
 ABORT: Final = "batzen.abort"
 """Where the scope of a request holds what cuts its connection at once, whatever is still to be written."""
+ON_LEFT: Final = "batzen.on_left"
+"""Where it holds what is given a function to call when the browser has left, or None to call none any more."""
+
+OnLeft = Callable[[Callable[[], None] | None], None]
 
 
 class Peers:
@@ -64,6 +68,11 @@ class Peers:
 class Connection(HttpToolsProtocol):
     """A connection with limits."""
 
+    # With more than 30 attributes in its dictionary each object would have a table of its own, of 1.2 KB.
+    __slots__ = (
+        "_counted_as", "_deadline", "_header_bytes", "_is_reading_headers", "_left", "_peers", "_unparsed_bytes",
+    )  # fmt: skip
+
     def __init__(self, *arguments: Any, peers: Peers, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._peers = peers
@@ -72,6 +81,7 @@ class Connection(HttpToolsProtocol):
         self._header_bytes = 0
         self._is_reading_headers = True
         self._deadline: asyncio.TimerHandle | None = None
+        self._left: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -89,6 +99,8 @@ class Connection(HttpToolsProtocol):
         self._have_headers()
         if self._counted_as is not None:
             self._peers.leave(self._counted_as)
+        if self._left is not None:
+            self._left()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -105,6 +117,7 @@ class Connection(HttpToolsProtocol):
         if self._deadline is None:
             self._await_headers()
         self.scope[ABORT] = self.transport.abort  # type: ignore[typeddict-unknown-key]
+        self.scope[ON_LEFT] = self._on_left  # type: ignore[typeddict-unknown-key]
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -137,6 +150,11 @@ class Connection(HttpToolsProtocol):
     def _is_answered(self) -> bool:
         """Whether nothing is being answered: what comes now begins a request, or is the rest of a body, or nothing."""
         return not self.pipeline and (self.cycle is None or self.cycle.response_complete)
+
+    def _on_left(self, told: Callable[[], None] | None) -> None:
+        self._left = told
+        if told is not None and self.transport.is_closing():
+            told()
 
     def _await_headers(self) -> None:
         self._deadline = self.loop.call_later(HEADERS_S, self._refuse)

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
+from typing import Self
 
 import httpx
 import pytest
@@ -20,7 +21,7 @@ from local.ports import free_ports
 from services.runtime.observability.metrics import Meter
 from services.web import connection
 from services.web.events import streams as streams_module
-from services.web.events.streams import PARTS, EventStreams
+from services.web.events.streams import PARTS, EventStreams, Streaming
 from services.web.failures import Refusal
 from services.web.security import guard as guard_module
 from services.web.security.addresses import address_block, client_ip
@@ -37,6 +38,12 @@ METER = Meter()
 
 class Endless:
     """A source that always has more to tell."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """It holds nothing."""
 
     async def next_or_woken(self) -> bytes | None:
         await asyncio.sleep(0)
@@ -67,8 +74,8 @@ class Front:
     async def _all(keys: Collection[bytes]) -> Collection[bytes]:
         return keys
 
-    async def endless(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.streams.serve(scope, receive, send, session_key=b"s", source=Endless())
+    async def endless(self, scope: Scope, _: Receive, send: Send) -> None:
+        await self.streams.open(scope, send, session_key=b"s", source=Endless())
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Front]:
@@ -85,7 +92,7 @@ class Front:
             answer=_answer,
             exempt=frozenset({CSP_REPORT_PATH}),
         )
-        async with serving(guard, listen=f"127.0.0.1:{self.port}", draining=self.draining):
+        async with serving(Streaming(guard), listen=f"127.0.0.1:{self.port}", draining=self.draining):
             yield self
 
     async def sent(self, *parts: bytes) -> bytes:

@@ -5,23 +5,23 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Self
 
 import grpc
 import pytest
-from starlette.types import Message, Scope
+from starlette.types import Message, Receive, Scope, Send
 
 from batzen.errors import BatzenError, refused
 from services.runtime.observability.metrics import Meter
-from services.web.connection import ABORT
+from services.web.connection import ABORT, ON_LEFT
 from services.web.events import streams as module
 from services.web.events.frames import HEARTBEAT
-from services.web.events.streams import PARTS, EventStreams
+from services.web.events.streams import OPENED, PARTS, EventStreams, Streaming
 from services.web.failures import Refusal
 from services.web.metrics import STREAM_CHUNKS, STREAMS_ENDED, STREAMS_OPEN, STREAMS_REFUSED
-from services.web.security.guard import BodyTooSlow
 
 KEY = b"session"
 WITHIN_S = 10.0
@@ -33,6 +33,7 @@ class Told:
     def __init__(self) -> None:
         self._next: deque[bytes | BatzenError | None] = deque()
         self._woken = asyncio.Event()
+        self.was_left = False
 
     def tell(self, chunk: bytes | BatzenError | None) -> None:
         """Tell a chunk, fail, or be over (None)."""
@@ -41,6 +42,12 @@ class Told:
 
     def wake(self) -> None:
         self._woken.set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.was_left = True
 
     async def next_or_woken(self) -> bytes | None:
         await self._woken.wait()
@@ -61,17 +68,23 @@ class Browser:
     """Who listens: everything it received, and when it leaves."""
 
     received: asyncio.Queue[bytes] = field(default_factory=asyncio.Queue)
-    left: asyncio.Event = field(default_factory=asyncio.Event)
     reads: asyncio.Event = field(default_factory=asyncio.Event)
     was_cut: asyncio.Event = field(default_factory=asyncio.Event)
     ended: bool = False
+    leave: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
         self.reads.set()
 
+    def scope(self, ip: str) -> Scope:
+        """What a request of it comes with, as `Connection` makes it."""
+        return {"type": "http", "client": (ip, 1), "headers": [], ABORT: self.cut, ON_LEFT: self.on_left}
+
+    def on_left(self, told: Callable[[], None] | None) -> None:
+        self.leave = told
+
     async def receive(self) -> Message:
-        await self.left.wait()
-        return {"type": "http.disconnect"}
+        raise AssertionError("nobody asks for the body of a stream")
 
     async def send(self, message: Message) -> None:
         await self.reads.wait()
@@ -83,7 +96,8 @@ class Browser:
         """Be cut off, as a transport is: whoever waits to write waits no longer."""
         self.was_cut.set()
         self.reads.set()
-        self.left.set()
+        if self.leave is not None:
+            self.leave()
 
     async def next(self) -> bytes:
         async with asyncio.timeout(WITHIN_S):
@@ -108,12 +122,18 @@ class World:
     async def listening(self, *, key: bytes = KEY, ip: str = "192.0.2.1") -> AsyncIterator[tuple[Browser, Told]]:
         """A browser that listens while inside, and has heard when to come back; it has to have ended after."""
         browser, source = Browser(), Told()
-        scope: Scope = {"type": "http", "client": (ip, 1), ABORT: browser.cut}
         async with asyncio.timeout(WITHIN_S), asyncio.TaskGroup() as group:
-            serving = self.streams.serve(scope, browser.receive, browser.send, session_key=key, source=source)
-            group.create_task(serving)
+            group.create_task(self.serve(browser, browser.scope(ip), key=key, source=source))
             assert (await browser.next()).startswith(b"retry: ")
             yield browser, source
+
+    async def serve(self, browser: Browser, scope: Scope, *, key: bytes, source: Told) -> None:
+        """Answer a request as a front does, to the end of its stream."""
+
+        async def handler(scope: Scope, _: Receive, send: Send) -> None:
+            await self.streams.open(scope, send, session_key=key, source=source)
+
+        await Streaming(handler)(scope, browser.receive, browser.send)
 
     async def look_at_all(self) -> None:
         for _ in range(PARTS):
@@ -198,24 +218,41 @@ async def test_a_refusal_is_final_and_trouble_is_not(world: World) -> None:
 
 async def test_a_browser_that_leaves_frees_its_place(world: World) -> None:
     async with world.listening() as (browser, _):
-        browser.left.set()
+        assert browser.leave is not None
+        browser.leave()
 
     assert world.streams.count == 0
+    assert browser.leave is None
     assert await world.figure(f'{STREAMS_ENDED.name}{{why="gone"}} 1.0')
 
 
-async def test_a_stream_whose_browser_cannot_be_watched_any_more_ends(world: World) -> None:
-    async def receive() -> Message:
-        raise BodyTooSlow
+async def test_a_stream_that_runs_holds_nothing_of_the_request_and_at_its_end_nothing_at_all(world: World) -> None:
+    browser, source = Browser(), Told()
+    scope = browser.scope("192.0.2.1") | {"headers": [(b"user-agent", b"x" * 500)]}
+    async with asyncio.timeout(WITHIN_S), asyncio.TaskGroup() as group:
+        group.create_task(world.serve(browser, scope, key=KEY, source=source))
+        await browser.next()
+        assert scope["headers"] == []
+        assert OPENED not in scope
+        assert not source.was_left
+        source.tell(None)
+
+    assert source.was_left
+
+
+async def test_a_stream_that_fails_as_it_opens_leaves_no_trace(world: World) -> None:
+    async def send(_: Message) -> None:
+        raise ConnectionResetError
+
+    async def handler(scope: Scope, _: Receive, send: Send) -> None:
+        await world.streams.open(scope, send, session_key=KEY, source=Told())
 
     browser = Browser()
-    async with asyncio.timeout(WITHIN_S):
-        await world.streams.serve(
-            {"type": "http", "client": None}, receive, browser.send, session_key=KEY, source=Told()
-        )
+    with pytest.raises(ConnectionResetError):
+        await Streaming(handler)(browser.scope("192.0.2.1"), browser.receive, send)
 
     assert world.streams.count == 0
-    assert await world.figure(f'{STREAMS_ENDED.name}{{why="gone"}} 1.0')
+    assert browser.leave is None
 
 
 async def test_a_reader_that_does_not_read_is_cut_off(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,13 +284,7 @@ async def test_there_are_as_many_streams_as_may_be_and_no_more(
     async with world.listening(key=keys[0], ip=ips[0]) as (_, source):
         second = Browser()
         with pytest.raises(Refusal, match="TOO_MANY_STREAMS") as refusal:
-            await world.streams.serve(
-                {"type": "http", "client": (ips[1], 1)},
-                second.receive,
-                second.send,
-                session_key=keys[1],
-                source=Told(),
-            )
+            await world.serve(second, second.scope(ips[1]), key=keys[1], source=Told())
         source.tell(None)
 
     assert refusal.value.status == (503 if "PROCESS" in name else 429)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, Self
 
 from starlette.datastructures import QueryParams
 from starlette.responses import Response
@@ -57,8 +56,7 @@ class ManyEvents:
         before = {payment.payment_id: state for payment, state in zip(payments, states, strict=True)}
         read = partial(payment_of, self._front, session, scope)
         source = _Together(self._front, self._frames, session, payments, places, before=before, read=read)
-        async with source.reading():
-            await self._front.streams.serve(scope, receive, send, session_key=session.key, source=source)
+        await self._front.streams.open(scope, send, session_key=session.key, source=source)
 
 
 class _Together:
@@ -84,6 +82,7 @@ class _Together:
         self._read = read
         self._seen = {payment_id: place for payment_id, place in places.items() if place is not None}
         self._open = len(payments)
+        self._tasks: Sequence[asyncio.Task[None]] = ()
         self._next: asyncio.Queue[Transition | Exception | None] = asyncio.Queue(WAITING_MAX)
 
     def wake(self) -> None:
@@ -107,15 +106,14 @@ class _Together:
                 self._before[update.payment_id] = update.state
                 return written(events, event_id=cursor_of(self._seen))
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[None]:
+    async def __aenter__(self) -> Self:
         """Follow all payments while inside."""
-        tasks = [detached(self._follow(payment), name="browser stream of many") for payment in self._payments]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
+        self._tasks = [detached(self._follow(payment), name="browser stream of many") for payment in self._payments]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
 
     async def _follow(self, payment: Payment) -> None:
         after = self._places[payment.payment_id]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from functools import partial
+from typing import Self
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -35,32 +37,29 @@ class OneEvents:
         if payment.settled and after == payment.revision:
             await Response(status_code=204)(scope, receive, send)  # it came back although all was told
             return
-        person = person_of(session)
-        async with self._front.peers.watching.watch(
-            payment.payment_id,
-            after_revision=payment.revision if after is None else after,
-            until_settled=True,
-            assertion=lambda: self._front.minter.mint(person),
-        ) as reader:
-            source = Transitions(
-                reader,
-                self._frames,
-                begins_with=payment if after is None else None,
-                before=await state_before(self._front, session, scope, payment, after),
-                read=partial(payment_of, self._front, session, scope, payment.payment_id),
-            )
-            del payment  # a stream is held open for long, by thousands: it keeps nothing that was told
-            await self._front.streams.serve(scope, receive, send, session_key=session.key, source=source)
+        source = Transitions(
+            self._front.peers.watching.watch(
+                payment.payment_id,
+                after_revision=payment.revision if after is None else after,
+                until_settled=True,
+                assertion=partial(self._front.minter.mint, person_of(session)),
+            ),
+            self._frames,
+            begins_with=payment if after is None else None,
+            before=await state_before(self._front, session, scope, payment, after),
+            read=partial(payment_of, self._front, session, scope, payment.payment_id),
+        )
+        await self._front.streams.open(scope, send, session_key=session.key, source=source)
 
 
 class Transitions:
     """The source of one stream: the payment as it stands for who comes new, and each transition after."""
 
-    __slots__ = ("_before", "_begins_with", "_frames", "_is_lost", "_read", "_reader", "wake")
+    __slots__ = ("_before", "_begins_with", "_frames", "_is_lost", "_read", "_reader", "_watch")
 
     def __init__(
         self,
-        reader: Reader,
+        watch: AbstractAsyncContextManager[Reader],
         frames: Frames,
         *,
         begins_with: Payment | None,
@@ -71,13 +70,24 @@ class Transitions:
 
         `read` reads the payment as it stands, for a reader whose place in its history was forgotten.
         """
-        self._reader = reader
+        self._watch = watch
+        self._reader: Reader | None = None
         self._frames = frames
         self._begins_with = begins_with
         self._before = before
         self._read = read
         self._is_lost = False
-        self.wake = reader.wake
+
+    async def __aenter__(self) -> Self:
+        self._reader = await self._watch.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._watch.__aexit__(None, None, None)
+
+    def wake(self) -> None:
+        if self._reader is not None:
+            self._reader.wake()
 
     async def next_or_woken(self) -> bytes | None:
         update = await self._next()
@@ -92,6 +102,8 @@ class Transitions:
         if self._begins_with is not None:
             payment, self._begins_with = self._begins_with, None
             return as_transition(payment)
+        if self._reader is None:
+            raise RuntimeError("what a stream tells is read while the source is entered")
         try:
             return await self._reader.next_or_woken()
         except OutOfRange:

@@ -1,7 +1,8 @@
 """All streams to browsers of one process: how many there may be, their signs of life, and how they end.
 
-A stream has two tasks, one that waits for the browser to leave and one that writes; all else is shared: one loop gives
-signs of life, finds sessions that ended and readers that do not read, a part of all streams at a time.
+A handler opens a stream; `Streaming`, outermost of a front, goes on with it when the handler and all around it are
+done, so that thousands of streams hold neither their frames nor what the browsers said. A stream is one task; all else
+is shared: one loop gives signs of life, finds sessions that ended and readers that do not read, a part at a time.
 """
 
 from __future__ import annotations
@@ -9,18 +10,18 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from enum import StrEnum
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, Self, TypeVar
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from batzen.errors import LASTING, BatzenError
 from services.runtime.observability.metrics import Meter
 from services.runtime.work.loops import detached, repeating
-from services.web.connection import ABORT
+from services.web.connection import ABORT, ON_LEFT, OnLeft
 from services.web.events.frames import DRAIN_RETRY_MS, HEARTBEAT, ending, retry
 from services.web.failures import Refusal
 from services.web.metrics import STREAM_CHUNKS, STREAMS_ENDED, STREAMS_OPEN, STREAMS_REFUSED
@@ -31,7 +32,7 @@ PER_SESSION_MAX: Final = 8
 PER_ADDRESS_MAX: Final = 200
 """A whole office behind one address, and no flood."""
 PER_PROCESS_MAX: Final = 10_000
-"""~300 MB at 30 kB each."""
+"""~250 MB at 25 KB each."""
 FULL_RETRY: Final = timedelta(seconds=10)
 HEARTBEAT_S: Final = 15.0
 """Proxies close what is silent for a minute."""
@@ -39,6 +40,8 @@ PARTS: Final = 30
 """Of all streams, looked at one after the other: 10,000 at once would hold up everything else for half a second."""
 SEND_MAX_S: Final = 10.0
 """A reader that takes nothing for so long, beyond what the kernel holds for it, is dropped."""
+OPENED: Final = "batzen.stream"
+"""Where the scope of a request holds the stream that it opened."""
 _STARTED: Final = {
     "type": "http.response.start",
     "status": 200,
@@ -80,7 +83,11 @@ class ComesBack(Exception):
 
 
 class Source(Protocol):
-    """What one stream tells."""
+    """What one stream tells, while it is entered."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *_: object) -> None: ...
 
     async def next_or_woken(self) -> bytes | None:
         """Return the next chunk, or None after `wake`. StopAsyncIteration when all is told, or ComesBack."""
@@ -92,14 +99,21 @@ class Source(Protocol):
 class _Stream:
     """One open stream."""
 
-    __slots__ = ("abort", "end", "is_beat_due", "part", "sends_since", "session_key", "wake")
+    __slots__ = (
+        "abort", "address", "end", "is_beat_due", "on_left", "part", "sends_since", "session_key", "source", "streams",
+    )  # fmt: skip
 
-    def __init__(self, session_key: bytes, part: int, *, wake: Callable[[], None], abort: Callable[[], None]) -> None:
+    def __init__(
+        self, streams: EventStreams, scope: Scope, *, session_key: bytes, address: str, part: int, source: Source
+    ) -> None:
+        self.streams = streams
         self.session_key = session_key
+        self.address = address
         self.part = part
-        self.wake = wake
-        self.abort = abort
+        self.source = source
+        self.abort: Callable[[], None] = scope[ABORT]
         """Cuts the connection, whatever waits to be written."""
+        self.on_left: OnLeft = scope[ON_LEFT]
         self.end: End | None = None
         self.is_beat_due = False
         self.sends_since: float | None = None
@@ -109,7 +123,11 @@ class _Stream:
         """Have it end; the first reason stands."""
         if self.end is None:
             self.end = end
-            self.wake()
+            self.source.wake()
+
+    def gone(self) -> None:
+        """Have it end since the browser left."""
+        self.finish(End.GONE)
 
 
 class EventStreams:
@@ -150,21 +168,35 @@ class EventStreams:
         finally:
             drain.cancel()
 
-    async def serve(self, scope: Scope, receive: Receive, send: Send, *, session_key: bytes, source: Source) -> None:
-        """Answer a request with a stream, until it ends.
+    async def open(self, scope: Scope, send: Send, *, session_key: bytes, source: Source) -> None:
+        """Answer a request with a stream, with which `Streaming` goes on.
 
         Raises:
             Refusal: TOO_MANY_STREAMS; nothing was sent yet.
         """
-        with self._entered(scope, session_key, source) as stream:
-            watching = detached(_until_gone(receive, stream), name="browser stream")
-            try:
-                await send(dict(_STARTED))
-                await self._write(stream, send, retry(self._chance))
-                await self._tell(stream, send, source)
-                await self._say_goodbye(stream, send)
-            finally:
-                watching.cancel()
+        address = address_block(scope)
+        self._refuse_beyond_limits(session_key, address)
+        scope[OPENED] = self._entered(scope, session_key, address, source)
+        await send(dict(_STARTED))
+
+    async def go_on(self, stream: _Stream, send: Send) -> None:
+        """Tell an opened stream what there is, until it ends."""
+        try:
+            await self._write(stream, send, retry(self._chance))
+            async with stream.source:
+                await self._tell(stream, send)
+            await self._say_goodbye(stream, send)
+        finally:
+            self.leave(stream)
+
+    def leave(self, stream: _Stream) -> None:
+        """Count a stream no longer."""
+        stream.on_left(None)
+        self._parts[stream.part].discard(stream)
+        self.count -= 1
+        _count_down(self._by_session, stream.session_key)
+        _count_down(self._by_address, stream.address)
+        self._ended.add(stream.end or End.TROUBLE)
 
     def end_session(self, session_key: bytes) -> None:
         """End the streams of a session that was ended here; the other processes see it by themselves."""
@@ -185,7 +217,7 @@ class EventStreams:
                 stream.finish(End.SESSION_ENDED)
             if stream.sends_since is None:
                 stream.is_beat_due = True
-                stream.wake()
+                stream.source.wake()
             elif stream.sends_since < late:
                 stream.finish(End.SLOW)
                 stream.abort()
@@ -198,11 +230,10 @@ class EventStreams:
     def _all(self) -> list[_Stream]:
         return [stream for part in self._parts for stream in part]
 
-    @contextmanager
-    def _entered(self, scope: Scope, session_key: bytes, source: Source) -> Iterator[_Stream]:
-        address = address_block(scope)
-        self._refuse_beyond_limits(session_key, address)
-        stream = _Stream(session_key, self._opened % PARTS, wake=source.wake, abort=scope.get(ABORT, _nothing))
+    def _entered(self, scope: Scope, session_key: bytes, address: str, source: Source) -> _Stream:
+        stream = _Stream(
+            self, scope, session_key=session_key, address=address, part=self._opened % PARTS, source=source
+        )
         self._opened += 1
         self.count += 1
         self._by_session[session_key] += 1
@@ -210,14 +241,8 @@ class EventStreams:
         self._parts[stream.part].add(stream)
         if self._draining.is_set():
             stream.finish(End.DRAINING)
-        try:
-            yield stream
-        finally:
-            self._parts[stream.part].discard(stream)
-            self.count -= 1
-            _count_down(self._by_session, session_key)
-            _count_down(self._by_address, address)
-            self._ended.add(stream.end or End.TROUBLE)
+        stream.on_left(stream.gone)
+        return stream
 
     def _refuse_beyond_limits(self, session_key: bytes, address: str) -> None:
         limits = (
@@ -231,7 +256,8 @@ class EventStreams:
                 explanation = f"At most {at_most} streams of one {limit} are open at a time."
                 raise Refusal(status, "TOO_MANY_STREAMS", explanation=explanation, retry_after=FULL_RETRY)
 
-    async def _tell(self, stream: _Stream, send: Send, source: Source) -> None:
+    async def _tell(self, stream: _Stream, send: Send) -> None:
+        source = stream.source
         while stream.end is None:
             try:
                 chunk = await source.next_or_woken()
@@ -264,20 +290,26 @@ class EventStreams:
         stream.sends_since = None
 
 
-async def _until_gone(receive: Receive, stream: _Stream) -> None:
-    try:
-        with suppress(Refusal):  # of a body that was announced and does not come
-            while (await receive())["type"] != "http.disconnect":
-                pass
-    finally:  # whatever it is that ends the watching: a stream that nobody watches would stay for ever
-        stream.finish(End.GONE)
+class Streaming:
+    """The outermost of a front's application: goes on with the stream that a request has opened."""
+
+    def __init__(self, inner: ASGIApp) -> None:
+        self._inner = inner
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._inner(scope, receive, send)
+        except BaseException:
+            if (failed := scope.pop(OPENED, None)) is not None:
+                failed.streams.leave(failed)
+            raise
+        stream: _Stream | None = scope.pop(OPENED, None)
+        if stream is not None:
+            scope.get("headers", []).clear()  # all that asked for them is done
+            await stream.streams.go_on(stream, send)
 
 
 def _count_down(counts: Counter[K], key: K) -> None:
     counts[key] -= 1
     if not counts[key]:
         del counts[key]
-
-
-def _nothing() -> None:
-    """A server without a connection to cut, as in tests of the application alone."""
