@@ -51,7 +51,8 @@ class Reader:
         self._limits = limits
         self._backoff = backoff
         self._trouble_since: float | None = None
-        self._woken = asyncio.Event()
+        self._is_woken = False
+        self._waiting: asyncio.Future[None] | None = None  # an Event has a deque, of 0.7 KB for one that waits
         backlog.changed = self.wake
 
     def __aiter__(self) -> Self:
@@ -65,13 +66,15 @@ class Reader:
 
     def wake(self) -> None:
         """Have `next_or_woken` return, if it waits."""
-        self._woken.set()
+        self._is_woken = True
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     async def next_or_woken(self) -> Transition | None:
         """Return the next update, or None after `wake`. Raises what ends the watch, StopAsyncIteration too."""
         backlog = self._backlog
         while True:
-            self._woken.clear()
+            self._is_woken = False
             if (update := backlog.take()) is not None:
                 return update
             if backlog.error is not None:
@@ -79,11 +82,19 @@ class Reader:
             if backlog.is_over:
                 raise StopAsyncIteration
             if backlog.needs is Needs.NOTHING:
-                await self._woken.wait()
+                await self._until_woken()
                 if not backlog.is_ready and backlog.needs is Needs.NOTHING:
                     return None
             else:
                 await self._read()
+
+    async def _until_woken(self) -> None:
+        if not self._is_woken:
+            self._waiting = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiting
+            finally:
+                self._waiting = None
 
     async def _read(self) -> None:
         """Read what the backlog needs; when that fails, or brings nothing new, wait a little."""

@@ -32,7 +32,7 @@ from services.bff.events.one import Transitions
 from services.bff.events.told import Frames
 from services.runtime.observability.metrics import OFF
 from services.web.assertions import AssertionMinter, Person
-from services.web.events.streams import EventStreams, Streaming
+from services.web.events.streams import EventStreams
 from services.web.measured import Measured
 from services.web.rates import AddressLimited, AddressRates
 from services.web.security.guard import Guard
@@ -92,7 +92,7 @@ async def ours(port: int, status_port: int) -> None:
         async with (
             streams.running(),
             serving(
-                Streaming(Measured(guard, meter=OFF)),
+                Measured(guard, meter=OFF),
                 listen=f"127.0.0.1:{port}",
                 draining=draining,
                 trusted_proxies=["127.0.0.1"],

@@ -348,6 +348,7 @@ FRONTS: Final = Dashboard(
             Unit.PER_SECOND,
             (f"sum by (job) (rate(batzen_browser_stream_chunks_total[{RATE}]))", "{{job}}"),
         ),
+        quantiles("From a transition to the browser", "batzen_browser_transition_seconds", by="job", limit=2),
     ],
 )
 

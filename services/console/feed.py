@@ -26,7 +26,7 @@ from starlette.types import Receive, Scope, Send
 from batzen.errors import LASTING, BatzenError, InvalidArgument, OutOfRange, Unauthenticated
 from batzen.status.v1.status_pb2 import PaymentFilter, WatchPaymentsRequest, WatchPaymentsResponse
 from services.runtime.work.loops import detached
-from services.web.events.frames import Event, resumes_after, written
+from services.web.events.frames import Event, resumes_after, seconds_of, written
 from services.web.failures import Refusal
 from services.web.front import Front
 from services.web.sessions.domain import Session
@@ -95,6 +95,7 @@ class _Changes:
         self._is_shown_away = False
         self._error: BaseException | None = None
         self._woken = asyncio.Event()
+        self.recorded: float | None = None
         self._reading: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -118,6 +119,8 @@ class _Changes:
             self._woken.clear()
         changes, self._waiting = list(self._waiting.values()), {}
         is_behind, self._is_behind = self._is_behind, False
+        times = [seconds_of(change.payment.update_time) for change in changes]
+        self.recorded = min((time for time in times if time is not None), default=None)
         if is_behind:
             return written([RELOAD], event_id=self._cursor)
         if changes:

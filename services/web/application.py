@@ -13,7 +13,6 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from services.web.assets import PREFIX
-from services.web.events.streams import Streaming
 from services.web.front import Front
 from services.web.measured import Measured
 from services.web.rates import AddressLimited, AddressRates
@@ -60,7 +59,7 @@ def application(
         body_limits=body_limits,
         any_name=any_name,
     )
-    return Streaming(Measured(guarded, meter=front.meter))
+    return Measured(guarded, meter=front.meter)
 
 
 async def _alive(_: Request) -> Response:

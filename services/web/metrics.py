@@ -34,6 +34,11 @@ STREAMS_REFUSED: Final = counter(
 STREAM_CHUNKS: Final = counter(
     "batzen_browser_stream_chunks_total", "What was written to browsers on streams, signs of life aside."
 )
+TRANSITION_SECONDS: Final = histogram(
+    "batzen_browser_transition_seconds",
+    "From the recording of a transition until it was written to the socket of a browser that was listening by then.",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+)
 CSP_DIRECTIVES: Final = (
     "default-src", "script-src", "script-src-elem", "script-src-attr", "style-src", "style-src-elem", "style-src-attr",
     "img-src", "font-src", "connect-src", "frame-src", "form-action", "base-uri", "frame-ancestors",
@@ -46,5 +51,6 @@ CSP_REPORTS: Final = counter(
 )
 
 METRICS: Final[tuple[Metric, ...]] = (
-    REQUESTS, REQUEST_SECONDS, STREAMS_OPEN, STREAMS_ENDED, STREAMS_REFUSED, STREAM_CHUNKS, CSP_REPORTS,
+    REQUESTS, REQUEST_SECONDS, STREAMS_OPEN, STREAMS_ENDED, STREAMS_REFUSED, STREAM_CHUNKS, TRANSITION_SECONDS,
+    CSP_REPORTS,
 )  # fmt: skip

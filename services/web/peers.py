@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from batzen.client import Client, OpenChannel
@@ -23,8 +23,35 @@ class Peers:
     calls: Client
     """Has no token: each call is given the `metadata` of a person or of a service that called us, and one that is not
     is refused."""
-    watching: Client
-    """Has this front's own token, and is used for watches alone, each with the assertion of a person."""
+    watching: Watching
+    """Have this front's own tokens, and are used for watches alone, each with the assertion of a person."""
+
+
+class Watching:
+    """The clients that watch, one for each tenant: a stream of status is one tenant's, whoever speaks on it.
+
+    So a process has one stream for all browsers of a tenant, and as many streams as tenants whose payers look on.
+    """
+
+    def __init__(self, tokens: TokenDirectory, open_client: Callable[[Callable[[], str]], Client]) -> None:
+        """`open_client` returns a client of a token of this front's own."""
+        self._tokens = tokens
+        self._open = open_client
+        self._clients: dict[str, Client] = {}
+
+    def of(self, tenant_id: str) -> Client:
+        """Return the client for a tenant's people. Raises DependencyUnavailable while there is no token for it."""
+        client = self._clients.get(tenant_id)
+        if client is None:
+            self._tokens.token(tenant_id)  # or each watch would fail on its own, and as a fault
+            client = self._clients[tenant_id] = self._open(lambda: self._tokens.token(tenant_id))
+        return client
+
+    async def close(self) -> None:
+        """Close the clients; watches that still run end as `Cancelled`."""
+        async with AsyncExitStack() as stack:
+            for client in self._clients.values():
+                stack.push_async_callback(client.close)
 
 
 def following(tls: TlsFiles | None) -> OpenChannel | None:
@@ -33,14 +60,17 @@ def following(tls: TlsFiles | None) -> OpenChannel | None:
 
 
 @asynccontextmanager
-async def connected(settings: FrontSettings, *, tenant_id: str = "main") -> AsyncIterator[Peers]:
+async def connected(settings: FrontSettings) -> AsyncIterator[Peers]:
     """Yield the services while inside."""
     tokens = TokenDirectory(settings.token_directory)
     open_channel = following(settings.process.tls)
-    async with (
-        Client(token="", addresses=settings.addresses, timeout_s=TIMEOUT_S, open_channel=open_channel) as calls,
-        Client(
-            token=lambda: tokens.token(tenant_id), addresses=settings.addresses, open_channel=open_channel
-        ) as watching,
-    ):
-        yield Peers(calls=calls, watching=watching)
+
+    def watching_client(token: Callable[[], str]) -> Client:
+        return Client(token=token, addresses=settings.addresses, open_channel=open_channel)
+
+    watching = Watching(tokens, watching_client)
+    async with Client(token="", addresses=settings.addresses, timeout_s=TIMEOUT_S, open_channel=open_channel) as calls:
+        try:
+            yield Peers(calls=calls, watching=watching)
+        finally:
+            await watching.close()

@@ -18,8 +18,10 @@ from typing import Final
 import uvicorn
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from services.web.connection import Connection, Peers
+from services.web.events.streams import Streaming
 
 BACKLOG: Final = 2048
 KEEP_ALIVE_S: Final = 75
@@ -47,8 +49,9 @@ async def serving(
 
     OSError if the port is taken.
     """
+    trusted = list(trusted_proxies)
     config = uvicorn.Config(
-        Parting(app, draining),
+        Streaming(ProxyHeadersMiddleware(Parting(app, draining), trusted_hosts=trusted)),  # type: ignore[arg-type]
         http=partial(Connection, peers=Peers(trusted_proxies)),  # type: ignore[arg-type] # called as the class is
         ws="none",
         lifespan="off",
@@ -60,8 +63,7 @@ async def serving(
         limit_concurrency=CONNECTIONS_MAX,
         date_header=False,
         server_header=False,
-        proxy_headers=True,
-        forwarded_allow_ips=list(trusted_proxies),
+        proxy_headers=False,  # within `Streaming`, since it holds what it read for as long as it is answered
     )
     config.load()
     server = uvicorn.Server(config)

@@ -551,6 +551,7 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
         rests("8m", _browser_streams(gone="0 12x60", trouble="0 3x60")),
         fires("8m", _browser_streams(gone="0 20x60", trouble="0 8x60")),
     ),
+    "BatzenFrontTellsLate": _quantile("batzen_browser_transition_seconds", 2.0, 'job="bff"'),
     "BatzenFrontFull": (
         fires("3m", {'batzen_browser_streams_refused_total{job="bff",limit="process"}': "0+1x40"}),
         rests("10m", {'batzen_browser_streams_refused_total{job="bff",limit="session"}': "0+5x60"}),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Final
 
 import httpx
 import pytest
@@ -20,9 +22,12 @@ from services.bff.events.told import KEPT_MAX, Frames, events_of
 from services.web.events.frames import RESUME_CHARACTERS_MAX
 from services.web.events.streams import PER_SESSION_MAX
 from services.web.security.forms import FIELD, Forms
+from tests.status.samples import open_request, record_request, snapshot
 from tests.web.listening import Heard, listening
-from tests.web.shop import Shop, a_confirm, a_shop, key
+from tests.web.shop import PAYER, Shop, a_confirm, a_shop, key
 from tests.web.test_sessions import session_of
+
+OTHER_TENANT: Final = "other_tenant"
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +108,39 @@ async def test_several_payments_are_told_on_one_stream_whose_id_is_the_place_in_
         assert sorted(set(told)) == list(range(seen[payment_id] + 1, max(told) + 1))
     assert heard[-1].data == {"reason": "settled"}
     assert again.status_code == 204
+
+
+async def test_payers_of_two_tenants_are_told_by_one_process_each_of_their_own(shop: Shop) -> None:
+    suite, own = shop.suite, await started(shop)
+    bearer = f"Bearer {suite.token('service', sub='shop', tenant=OTHER_TENANT)}"
+    async with (
+        httpx.AsyncClient(base_url=suite.front_url("bff"), headers={"authorization": bearer}) as service,
+        suite.client("service", sub="shop", tenant=OTHER_TENANT) as batzen,
+    ):
+        opened = open_request(payer_id=PAYER)
+        await batzen.status.OpenPayment(opened)
+        other = replace(shop, service=service)
+        where = f"/v1/payments/{opened.payment_id}/events"
+        async with other.browser(opened.payment_id) as theirs, shop.browser(own) as ours:
+            without_a_token = await theirs.get(where)
+            suite.issuer.write_service_tokens(
+                suite.directory / "tokens", services=(), fronts=["bff"], tenants=[OTHER_TENANT]
+            )
+            async with (
+                listening(theirs, where) as their_stream,
+                listening(theirs, "/v1/events", params={"payment": opened.payment_id}) as their_list,
+                listening(ours, f"/v1/payments/{own}/events") as our_stream,
+            ):
+                firsts = [await stream.next() for stream in (their_stream, their_list, our_stream)]
+                moved = record_request(opened.payment_id, expected=1, to=snapshot("PROCESSING"))
+                await batzen.status.RecordTransition(moved)
+                heard = [await stream.next() for stream in (their_stream, their_list)]
+            strangers = await ours.get(where)
+
+    assert (without_a_token.status_code, without_a_token.json()["code"]) == (503, "DEPENDENCY_UNAVAILABLE")
+    assert [one.data["payment_id"] for one in firsts] == [opened.payment_id, opened.payment_id, own]
+    assert [(one.data["payment_id"], one.data["revision"]) for one in heard] == [(opened.payment_id, 2)] * 2
+    assert strangers.status_code == 404
 
 
 async def test_who_was_told_of_a_success_is_not_told_again_for_what_comes_after(shop: Shop) -> None:

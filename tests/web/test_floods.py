@@ -21,7 +21,7 @@ from local.ports import free_ports
 from services.runtime.observability.metrics import Meter
 from services.web import connection
 from services.web.events import streams as streams_module
-from services.web.events.streams import PARTS, EventStreams, Streaming
+from services.web.events.streams import PARTS, EventStreams
 from services.web.failures import Refusal
 from services.web.security import guard as guard_module
 from services.web.security.addresses import address_block, client_ip
@@ -38,6 +38,8 @@ METER = Meter()
 
 class Endless:
     """A source that always has more to tell."""
+
+    recorded: float | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -92,7 +94,7 @@ class Front:
             answer=_answer,
             exempt=frozenset({CSP_REPORT_PATH}),
         )
-        async with serving(Streaming(guard), listen=f"127.0.0.1:{self.port}", draining=self.draining):
+        async with serving(guard, listen=f"127.0.0.1:{self.port}", draining=self.draining):
             yield self
 
     async def sent(self, *parts: bytes) -> bytes:

@@ -37,6 +37,15 @@ and sum by (job) (increase(batzen_browser_streams_ended_total[15m])) > 20""",
             summary="{{ $value | humanizePercentage }} of the streams of {{ $labels.job }} that ended were cut by us",
         ),
         Alert(
+            name="BatzenFrontTellsLate",
+            severity=Severity.TICKET,
+            expr="""histogram_quantile(0.95, sum by (job, le) (
+  rate(batzen_browser_transition_seconds_bucket[5m])
+)) > 2""",
+            lasting="5m",
+            summary="5 % of what happens is told to browsers of {{ $labels.job }} {{ $value | humanizeDuration }} late",
+        ),
+        Alert(
             name="BatzenFrontFull",
             severity=Severity.TICKET,
             expr='sum by (job) (increase(batzen_browser_streams_refused_total{limit="process"}[5m])) > 0',

@@ -19,7 +19,7 @@ from services.bff.events.one import payment_of, place_after, reader_of, state_be
 from services.bff.events.places import cursor_of, revisions_of
 from services.bff.events.told import Frames
 from services.runtime.work.loops import detached
-from services.web.events.frames import resumes_after, written
+from services.web.events.frames import resumes_after, seconds_of, written
 from services.web.events.streams import ComesBack
 from services.web.failures import Refusal
 from services.web.front import Front, person_of
@@ -76,12 +76,14 @@ class _Together:
         self._front = front
         self._frames = frames
         self._person = person_of(session)
+        self._watching = front.peers.watching.of(session.tenant_id)
         self._payments = payments
         self._places = places
         self._before = dict(before)
         self._read = read
         self._seen = {payment_id: place for payment_id, place in places.items() if place is not None}
         self._open = len(payments)
+        self.recorded: float | None = None
         self._tasks: Sequence[asyncio.Task[None]] = ()
         self._next: asyncio.Queue[Transition | Exception | None] = asyncio.Queue(WAITING_MAX)
 
@@ -102,6 +104,7 @@ class _Together:
                 raise error
             case update:
                 self._seen[update.payment_id] = update.revision
+                self.recorded = seconds_of(update.record_time)
                 events = self._frames.of(update, before=self._before[update.payment_id])
                 self._before[update.payment_id] = update.state
                 return written(events, event_id=cursor_of(self._seen))
@@ -131,7 +134,7 @@ class _Together:
             await self._next.put(error)
 
     async def _watch(self, payment_id: str, after: int) -> None:
-        async with self._front.peers.watching.watch(
+        async with self._watching.watch(
             payment_id,
             after_revision=after,
             until_settled=True,

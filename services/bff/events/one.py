@@ -16,7 +16,7 @@ from batzen.type.v1.payment_pb2 import PaymentState
 from batzen.watching import Reader, as_transition
 from services.bff.events.told import Frames
 from services.bff.sessions.returning import PAYMENT
-from services.web.events.frames import resumes_after, written
+from services.web.events.frames import resumes_after, seconds_of, written
 from services.web.events.streams import ComesBack
 from services.web.failures import Refusal
 from services.web.front import Front, person_of
@@ -38,7 +38,7 @@ class OneEvents:
             await Response(status_code=204)(scope, receive, send)  # it came back although all was told
             return
         source = Transitions(
-            self._front.peers.watching.watch(
+            self._front.peers.watching.of(session.tenant_id).watch(
                 payment.payment_id,
                 after_revision=payment.revision if after is None else after,
                 until_settled=True,
@@ -55,7 +55,7 @@ class OneEvents:
 class Transitions:
     """The source of one stream: the payment as it stands for who comes new, and each transition after."""
 
-    __slots__ = ("_before", "_begins_with", "_frames", "_is_lost", "_read", "_reader", "_watch")
+    __slots__ = ("_before", "_begins_with", "_frames", "_is_lost", "_read", "_reader", "_watch", "recorded")
 
     def __init__(
         self,
@@ -77,6 +77,7 @@ class Transitions:
         self._before = before
         self._read = read
         self._is_lost = False
+        self.recorded: float | None = None
 
     async def __aenter__(self) -> Self:
         self._reader = await self._watch.__aenter__()
@@ -93,6 +94,7 @@ class Transitions:
         update = await self._next()
         if update is None:
             return None
+        self.recorded = seconds_of(update.record_time)
         events, self._before = self._frames.of(update, before=self._before), update.state
         return written(events, event_id=str(update.revision))
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from starlette.types import Scope
 
 HEARTBEAT: Final = b": \n\n"
@@ -41,6 +42,11 @@ def written(events: Iterable[Event], *, event_id: str = "") -> bytes:
     if event_id:
         blocks = [*blocks[:-1], f"{blocks[-1] if blocks else ''}id: {event_id}\n"]
     return "".join(f"{block}\n" for block in blocks).encode()
+
+
+def seconds_of(time: Timestamp) -> float | None:
+    """Return a time in seconds since 1970; None for none."""
+    return time.seconds + time.nanos / 1e9 if time.seconds else None
 
 
 def retry(chance: random.Random, bounds: tuple[int, int] = RETRY_MS) -> bytes:

@@ -1,6 +1,6 @@
 """All streams to browsers of one process: how many there may be, their signs of life, and how they end.
 
-A handler opens a stream; `Streaming`, outermost of a front, goes on with it when the handler and all around it are
+A handler opens a stream; `Streaming`, around a whole front, goes on with it when the handler and all around it are
 done, so that thousands of streams hold neither their frames nor what the browsers said. A stream is one task; all else
 is shared: one loop gives signs of life, finds sessions that ended and readers that do not read, a part at a time.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
@@ -24,8 +25,9 @@ from services.runtime.work.loops import detached, repeating
 from services.web.connection import ABORT, ON_LEFT, OnLeft
 from services.web.events.frames import DRAIN_RETRY_MS, HEARTBEAT, ending, retry
 from services.web.failures import Refusal
-from services.web.metrics import STREAM_CHUNKS, STREAMS_ENDED, STREAMS_OPEN, STREAMS_REFUSED
+from services.web.metrics import STREAM_CHUNKS, STREAMS_ENDED, STREAMS_OPEN, STREAMS_REFUSED, TRANSITION_SECONDS
 from services.web.security.addresses import address_block
+from services.web.security.guard import CORRELATION
 
 PER_SESSION_MAX: Final = 8
 """Tabs of one person that each follow something."""
@@ -42,6 +44,8 @@ SEND_MAX_S: Final = 10.0
 """A reader that takes nothing for so long, beyond what the kernel holds for it, is dropped."""
 OPENED: Final = "batzen.stream"
 """Where the scope of a request holds the stream that it opened."""
+KEPT: Final = ("type", "method", "path", "client", CORRELATION)
+"""What the scope goes on holding: for the server, and for the calls that a source makes."""
 _STARTED: Final = {
     "type": "http.response.start",
     "status": 200,
@@ -84,6 +88,9 @@ class ComesBack(Exception):
 
 class Source(Protocol):
     """What one stream tells, while it is entered."""
+
+    recorded: float | None
+    """When the oldest transition of the last chunk was recorded, in seconds since 1970; None where it has none."""
 
     async def __aenter__(self) -> Self: ...
 
@@ -140,11 +147,13 @@ class EventStreams:
         draining: asyncio.Event,
         meter: Meter,
         chance: random.Random | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """`living` returns which of some sessions, by their keys, are not over."""
+        """`living` returns which of some sessions, by their keys, are not over; `clock` is in seconds since 1970."""
         self._living = living
         self._draining = draining
         self._chance = chance or random.Random()  # noqa: S311 not a secret
+        self._clock = clock
         self._parts: list[set[_Stream]] = [set() for _ in range(PARTS)]
         self._turn = 0
         self.count = 0
@@ -155,6 +164,7 @@ class EventStreams:
         self._ended = meter.counter(STREAMS_ENDED)
         self._refused = meter.counter(STREAMS_REFUSED)
         self._chunks = meter.counter(STREAM_CHUNKS)
+        self._ages = meter.histogram(TRANSITION_SECONDS)
         is_open = meter.gauge(STREAMS_OPEN)
         meter.read_when_asked(lambda: is_open.set(self.count))
 
@@ -184,7 +194,7 @@ class EventStreams:
         try:
             await self._write(stream, send, retry(self._chance))
             async with stream.source:
-                await self._tell(stream, send)
+                await self._tell(stream, send, since=self._clock())
             await self._say_goodbye(stream, send)
         finally:
             self.leave(stream)
@@ -256,7 +266,7 @@ class EventStreams:
                 explanation = f"At most {at_most} streams of one {limit} are open at a time."
                 raise Refusal(status, "TOO_MANY_STREAMS", explanation=explanation, retry_after=FULL_RETRY)
 
-    async def _tell(self, stream: _Stream, send: Send) -> None:
+    async def _tell(self, stream: _Stream, send: Send, *, since: float) -> None:
         source = stream.source
         while stream.end is None:
             try:
@@ -271,6 +281,8 @@ class EventStreams:
                 if chunk is not None:
                     self._chunks.add()
                     await self._write(stream, send, chunk)
+                    if source.recorded is not None and source.recorded >= since:  # else it is told what it missed
+                        self._ages.observe(max(self._clock() - source.recorded, 0.0))
                 elif stream.is_beat_due and stream.end is None:
                     await self._write(stream, send, HEARTBEAT)
                 stream.is_beat_due = False  # whatever was written is a sign of life
@@ -291,7 +303,7 @@ class EventStreams:
 
 
 class Streaming:
-    """The outermost of a front's application: goes on with the stream that a request has opened."""
+    """Around a whole front: goes on with the stream that a request has opened."""
 
     def __init__(self, inner: ASGIApp) -> None:
         self._inner = inner
@@ -305,7 +317,10 @@ class Streaming:
             raise
         stream: _Stream | None = scope.pop(OPENED, None)
         if stream is not None:
-            scope.get("headers", []).clear()  # all that asked for them is done
+            kept = {name: scope[name] for name in KEPT if name in scope}
+            scope.get("headers", []).clear()
+            scope.clear()  # all that asked for the rest is done
+            scope.update(kept)
             await stream.streams.go_on(stream, send)
 
 
