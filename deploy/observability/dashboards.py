@@ -349,6 +349,43 @@ FRONTS: Final = Dashboard(
             (f"sum by (job) (rate(batzen_browser_stream_chunks_total[{RATE}]))", "{{job}}"),
         ),
         quantiles("From a transition to the browser", "batzen_browser_transition_seconds", by="job", limit=2),
+        lines(
+            "Requests beyond a limit, over 15 minutes",
+            Unit.COUNT,
+            ("sum by (job, limit) (increase(batzen_browser_limited_total[15m]))", "{{job}}, limit of {{limit}}"),
+            says="Declines: somebody tries out cards. Address: a flood, or an office behind one.",
+        ),
+        lines(
+            "Payers' pages, over 15 minutes",
+            Unit.COUNT,
+            ("sum(increase(batzen_bff_beacons_total[15m]))", "reports of use"),
+            ("sum(increase(batzen_bff_beacons_lost_total[15m]))", "of them not passed on"),
+            ("sum by (page) (increase(batzen_bff_page_troubles_total[15m])) > 0", "script errors on {{page}}"),
+            ("sum by (directive) (increase(batzen_csp_reports_total[15m])) > 0", "against the policy: {{directive}}"),
+        ),
+        lines(
+            "How payers say that paying was, over a day",
+            Unit.COUNT,
+            ("sum by (score) (increase(batzen_bff_satisfaction_answers_total[1d]))", "{{score}}"),
+        ),
+        lines(
+            "Operators' calls, over an hour",
+            Unit.COUNT,
+            (
+                "sum by (kind, outcome) (increase(batzen_console_actions_total[1h])) > 0",
+                "{{kind}} {{outcome}}",
+            ),
+            ("sum(increase(batzen_console_logins_refused_total[1h]))", "log-ins refused"),
+        ),
+        lines(
+            "What waits for a second person, over a day",
+            Unit.COUNT,
+            ("sum by (kind) (increase(batzen_console_approvals_opened_total[1d])) > 0", "{{kind}} opened"),
+            (
+                "sum by (kind, decision) (increase(batzen_console_approvals_decided_total[1d])) > 0",
+                "{{kind}} {{decision}}",
+            ),
+        ),
     ],
 )
 

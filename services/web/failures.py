@@ -44,6 +44,10 @@ STATUS: Final[Mapping[grpc.StatusCode, int]] = MappingProxyType(
 )
 """The HTTP status of a status code; any other is 500."""
 
+DECLINE_LIMITS: Final[Mapping[str, str]] = MappingProxyType(
+    {"TOO_MANY_DECLINES": "declines", "HOSTED_CHECKOUT_REQUIRED": "form_declines"}
+)
+"""Reasons of the orchestrator by which cards are not tried out; the second leads on to the hosted page."""
 MENDABLE: Final = frozenset(
     {
         "ATTEMPT_OPEN", "FIELD_INVALID", "FIELD_MISSING", "FORM_UNKNOWN", "HOSTED_CHECKOUT_REQUIRED", "LOGIN_REQUIRED",
@@ -79,6 +83,8 @@ class Failure:
     violations: tuple[FieldViolation, ...] = ()
     metadata: Mapping[str, str] = dataclass_field(default_factory=dict)
     """What the reason's comment in its contract names, such as `state`."""
+    limit: str = ""
+    """Whose limit it went beyond, for who counts; empty where that is not why."""
 
 
 class Refusal(Exception):
@@ -93,8 +99,11 @@ class Refusal(Exception):
         explanation: str = "",
         retry_after: timedelta | None = None,
         metadata: Mapping[str, str] = MappingProxyType({}),
+        limit: str = "",
     ) -> None:
-        """`code` is a key of the catalogue; with `retry_after` the same request may be sent again then."""
+        """`code` is a key of the catalogue; with `retry_after` the same request may be sent again then. `limit` says
+        whose limit the request went beyond.
+        """
         super().__init__(f"{code}: {explanation}")
         self.status = status
         self.code = code
@@ -102,6 +111,7 @@ class Refusal(Exception):
         self.explanation = explanation
         self.retry_after = retry_after
         self.metadata = metadata
+        self.limit = limit
 
 
 def failure_of(error: Exception, language: str, *, correlation_id: str = "") -> Failure:
@@ -147,6 +157,7 @@ def _of_service(error: BatzenError, language: str, correlation_id: str) -> Failu
         explanation=error.message,
         violations=error.violations,
         metadata=error.metadata,
+        limit=DECLINE_LIMITS.get(code, "services" if status == 429 else ""),
     )
 
 
@@ -163,6 +174,7 @@ def _of_front(error: Refusal, language: str, correlation_id: str) -> Failure:
         correlation_id=correlation_id,
         explanation=error.explanation,
         metadata=error.metadata,
+        limit=error.limit,
     )
 
 

@@ -10,8 +10,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.runtime.observability.metrics import Meter
 from services.web.assets import PREFIX
-from services.web.metrics import REQUEST_SECONDS, REQUESTS
+from services.web.failures import Failure
+from services.web.metrics import LIMITED, REQUEST_SECONDS, REQUESTS
 
+LIMIT: Final = "batzen.limit"
+"""Where the scope of a request holds whose limit it went beyond."""
 NOT_ANSWERED: Final = "none"
 """The browser went before it was answered, or the handler failed before it began to."""
 
@@ -21,6 +24,7 @@ class Measured:
 
     def __init__(self, inner: ASGIApp, *, meter: Meter, clock: Callable[[], float] = time.monotonic) -> None:
         self._inner = inner
+        self._limited = meter.counter(LIMITED)
         self._requests = meter.counter(REQUESTS)
         self._seconds = meter.histogram(REQUEST_SECONDS)
         self._clock = clock
@@ -44,6 +48,14 @@ class Measured:
             await self._inner(scope, receive, sending)
         finally:
             self._requests.add(purpose, status)
+            if LIMIT in scope:
+                self._limited.add(scope[LIMIT])
+
+
+def note(scope: Scope, failure: Failure) -> None:
+    """Have a refusal counted if somebody went beyond a limit; each room that answers refusals says so."""
+    if failure.limit:
+        scope[LIMIT] = failure.limit
 
 
 def purpose_of(path: str) -> str:

@@ -13,7 +13,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from batzen.errors import BatzenError
+from services.errors import ServiceError
 from services.web.failures import Failure, Refusal, failure_of
+from services.web.measured import note
 from services.web.pages import Pages
 from services.web.security.guard import CORRELATION
 from services.web.texts import Texts, language_of
@@ -63,7 +65,7 @@ class Answers:
     @property
     def handlers(self) -> Mapping[type[Exception], Callable[[Request, Exception], Awaitable[Response]]]:
         """What an application of Starlette's is given as its handlers of exceptions."""
-        return dict.fromkeys((BatzenError, Refusal, HTTPException, Exception), self.answer)
+        return dict.fromkeys((BatzenError, ServiceError, Refusal, HTTPException, Exception), self.answer)
 
     async def answer(self, request: Request, error: Exception) -> Response:
         """Answer with what an error is: to a person as a page, to a program as JSON."""
@@ -72,6 +74,7 @@ class Answers:
             error = Refusal(error.status_code, code, explanation=error.detail)
         language = language_of(request.headers.get("accept-language"))
         failure = failure_of(error, language, correlation_id=request.scope[CORRELATION])
+        note(request.scope, failure)
         if failure.status >= FAULT:
             _logger.warning("A request was not served: %s (%r)", failure.code, error)
         answer = self._shown(request, failure, language)

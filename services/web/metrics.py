@@ -20,6 +20,15 @@ REQUEST_SECONDS: Final = histogram(
     _PURPOSE,
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
+LIMITED: Final = counter(
+    "batzen_browser_limited_total",
+    "Requests that went beyond a limit, by which: of declines in an hour, of declines of one payment in the form, of"
+    " another service, of streams; or of requests of an address, of a payer, of changes of one payment, of reads that"
+    " a page asks for, of webhooks at the old path.",
+    one_of(
+        "limit", "declines", "form_declines", "services", "streams", "address", "payer", "payment", "reads", "webhooks"
+    ),
+)
 STREAMS_OPEN: Final = gauge("batzen_browser_streams_open", "Streams to browsers that are open.")
 STREAMS_ENDED: Final = counter(
     "batzen_browser_streams_ended_total",
@@ -52,5 +61,5 @@ CSP_REPORTS: Final = counter(
 
 METRICS: Final[tuple[Metric, ...]] = (
     REQUESTS, REQUEST_SECONDS, STREAMS_OPEN, STREAMS_ENDED, STREAMS_REFUSED, STREAM_CHUNKS, TRANSITION_SECONDS,
-    CSP_REPORTS,
+    CSP_REPORTS, LIMITED,
 )  # fmt: skip

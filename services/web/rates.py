@@ -90,7 +90,7 @@ class AddressRates:
         self._buckets.move_to_end(name)
         wait_s = bucket.take(now=now)
         if wait_s > 0:
-            raise too_many(wait_s)
+            raise too_many(wait_s, self._rate)
 
     def give_back(self, address: str) -> None:
         """Count a request no longer: somebody asked whom other limits are for."""
@@ -119,7 +119,7 @@ class SharedRates:
             kept = await connection.fetchrow(_LEVEL, bucket)
         level = float(rate.burst) if kept is None else kept["level"]
         since_s = 0.0 if kept is None else (now - kept["change_time"]).total_seconds()
-        raise too_many((level + 1 - rate.burst) / rate.per_second - since_s)
+        raise too_many((level + 1 - rate.burst) / rate.per_second - since_s, rate)
 
 
 class AddressLimited:
@@ -152,9 +152,9 @@ def address_of(scope: Scope) -> str:
     return "" if client is None else str(client[0])
 
 
-def too_many(wait_s: float) -> Refusal:
+def too_many(wait_s: float, rate: Rate) -> Refusal:
     """Return the refusal of who asks too often."""
-    return Refusal(429, "TOO_MANY_REQUESTS", retry_after=timedelta(seconds=max(wait_s, 1)))
+    return Refusal(429, "TOO_MANY_REQUESTS", retry_after=timedelta(seconds=max(wait_s, 1)), limit=rate.name)
 
 
 def network_of(address: str) -> str:

@@ -24,6 +24,7 @@ from services.bff.api.modern.models import Problem, Violation
 from services.bff.api.request_ids import HEADER
 from services.errors import ServiceError
 from services.web.failures import Failure, Refusal, failure_of
+from services.web.measured import note
 from services.web.security.guard import CORRELATION
 from services.web.texts import language_of
 
@@ -95,6 +96,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 def answer_of(request: Request, failure: Failure, *, violations: tuple[FieldViolation, ...] = ()) -> Response:
     """Return a failure in the shape of the form that was asked."""
+    note(request.scope, failure)
     headers = {}
     if failure.retry_after is not None:
         headers["Retry-After"] = str(failure.retry_after)

@@ -22,6 +22,7 @@ from services.bff.checkout.wording import Wording
 from services.bff.settings import BffSettings
 from services.web.failures import Refusal, failure_of
 from services.web.front import Front
+from services.web.measured import note
 from services.web.rates import PAYER, PAYMENT, READS, SharedRates
 from services.web.security.guard import CORRELATION
 from services.web.sessions.domain import Session
@@ -145,6 +146,7 @@ class Room:
         if isinstance(error, NotFound):
             return self.answer(visit.request, messages.missing(visit.place), status_code=404)
         failure = failure_of(error, visit.place.words.language, correlation_id=visit.place.reference)
+        note(visit.request.scope, failure)
         shown = messages.failed(visit.place, failure, visit.payment_id)
         answer = self.answer(visit.request, shown, status_code=failure.status)
         if failure.retry_after is not None:

@@ -16,6 +16,7 @@ from services.console.actions.doing import do
 from services.console.actions.domain import Preview, Unreadable, check_confirmation, plain
 from services.console.actions.kinds import Action
 from services.console.desk import Desk, Visit, trouble_of
+from services.console.metrics import APPROVALS_DECIDED
 from services.console.payments.shown import Badge, Moment, moment_of, sum_of, words
 from services.web.failures import Failure, Refusal
 from services.web.sessions.needed import MayOnlyRead
@@ -109,6 +110,8 @@ class ApprovalRoom:
         ):
             return await self._show(visit, approval, errors={"": MOVED}, status_code=409)
         is_released = await self._store.release(session.tenant_id, approval.request_id, by=session.subject)
+        if is_released:
+            _count(visit, approval, "released")
         if not is_released and not self._carries_on(visit, await self._of(visit)):
             return await self._show(visit, await self._of(visit), errors=_TOO_LATE, status_code=409)
         outcome = await do(
@@ -148,6 +151,7 @@ class ApprovalRoom:
         approval, session = await self._of(visit), visit.session
         if not await self._store.decline(session.tenant_id, approval.request_id, by=session.subject):
             return await self._show(visit, await self._of(visit), errors=_TOO_LATE, status_code=409)
+        _count(visit, approval, "withdrawn" if approval.asked_by == session.subject else "declined")
         await visit.audit(f"{approval.ask.action}.declined", about=approval.ask.payment_id, detail=approval.request_id)
         return RedirectResponse("/approvals", status_code=303)
 
@@ -213,6 +217,10 @@ class ApprovalRoom:
     def _require_writer(visit: Visit) -> None:
         if not visit.may_act:
             raise MayOnlyRead
+
+
+def _count(visit: Visit, approval: Approval, decision: str) -> None:
+    visit.front.meter.counter(APPROVALS_DECIDED).add(approval.ask.action, decision)
 
 
 async def _payment(visit: Visit, approval: Approval) -> Payment:

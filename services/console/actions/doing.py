@@ -17,11 +17,14 @@ from batzen.errors import LASTING, BatzenError
 from services.console.actions.domain import Ask
 from services.console.actions.kinds import Action
 from services.console.desk import Visit, trouble_of
+from services.console.metrics import ACTIONS
 from services.console.payments.shown import sum_of
 from services.web.failures import Failure
 
 _logger = logging.getLogger(__name__)
 DONE: Final = "done"
+REFUSED: Final = "refused"
+UNKNOWN: Final = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +47,10 @@ async def do(visit: Visit, action: Action, ask: Ask, *, request_id: str, reason:
     except BatzenError as error:
         trouble = trouble_of(error, correlation_id=visit.correlation_id)
         is_known = isinstance(error, LASTING)
-        await _write_outcome(visit, action, ask, f"{request_id} {'refused' if is_known else 'unknown'}: {trouble.code}")
+        _count(visit, action, REFUSED if is_known else UNKNOWN)
+        await _write_outcome(visit, action, ask, f"{request_id} {REFUSED if is_known else UNKNOWN}: {trouble.code}")
         return Outcome(trouble=trouble, is_known=is_known)
+    _count(visit, action, DONE)
     await _write_outcome(visit, action, ask, f"{request_id} {DONE}")
     return Outcome(trouble=None, is_known=True)
 
@@ -59,6 +64,10 @@ async def was_asked(visit: Visit, ask: Ask, request_id: str) -> bool:
         about=ask.payment_id,
         detail_begins=f"{request_id} ",
     )
+
+
+def _count(visit: Visit, action: Action, outcome: str) -> None:
+    visit.front.meter.counter(ACTIONS).add(action.key, outcome)
 
 
 def _asked(key: str) -> str:

@@ -17,6 +17,7 @@ from services.console.actions.domain import Ask, Limits, Unreadable, check_confi
 from services.console.actions.kinds import Action
 from services.console.actions.views import AskPage, Confirmation, ReviewPage, ask_page, review_page
 from services.console.desk import Desk, Visit
+from services.console.metrics import APPROVALS_OPENED
 from services.web.failures import Refusal
 from services.web.security.forms import FIELD
 from services.web.sessions.domain import Session
@@ -135,6 +136,7 @@ class _Asking:
             raise Refusal(
                 409, "APPROVAL_WAITS", explanation="The same waits for a second person already: see approvals."
             )
+        visit.front.meter.counter(APPROVALS_OPENED).add(ask.action)
         await visit.audit(f"{ask.action}.waits", about=ask.payment_id, detail=f"{request_id}: {reason}")
         return RedirectResponse(f"/approvals/{request_id}", status_code=303)
 

@@ -264,7 +264,9 @@ class EventStreams:
             if count >= at_most:
                 self._refused.add(limit)
                 explanation = f"At most {at_most} streams of one {limit} are open at a time."
-                raise Refusal(status, "TOO_MANY_STREAMS", explanation=explanation, retry_after=FULL_RETRY)
+                raise Refusal(
+                    status, "TOO_MANY_STREAMS", explanation=explanation, retry_after=FULL_RETRY, limit="streams"
+                )
 
     async def _tell(self, stream: _Stream, send: Send, *, since: float) -> None:
         source = stream.source
