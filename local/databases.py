@@ -37,7 +37,7 @@ async def create_service_database(
     Generated passwords are kept in the file `passwords` (0600) and set again on every call. `admin_url` needs CREATEDB
     and CREATEROLE, nothing more. Tests name another `database` and a `template` to copy; the roles stay the service's.
     """
-    owner, runtime = f"batzen_{name}_owner", f"batzen_{name}_runtime"
+    owner, runtime = roles_of(name)
     database = database or f"batzen_{name}"
     secrets_of = _remembered_passwords(passwords, roles=(owner, runtime))
     url = make_url(admin_url).set(drivername="postgresql")
@@ -62,6 +62,11 @@ async def create_service_database(
         return ours.render_as_string(hide_password=False)
 
     return ServiceDatabase(name=database, owner_url=url_of(owner), runtime_url=url_of(runtime))
+
+
+def roles_of(service: str) -> tuple[str, str]:
+    """Return the names of a service's roles: the owner's, and the one that serves."""
+    return f"batzen_{service}_owner", f"batzen_{service}_runtime"
 
 
 async def _ensure_role(connection: asyncpg.Connection, role: str, *, password: str) -> None:

@@ -1,4 +1,4 @@
-"""`python local/installing.py REQUIREMENTS`: pip's install into the environment of this interpreter, told as it goes.
+"""`python local/installing.py REQUIREMENTS [OPTION …]`: pip's install into the environment of this interpreter, told as it goes.
 
 The first minute of a checkout is this. Nothing but the standard library is there yet.
 """
@@ -119,7 +119,7 @@ def main() -> None:
     """Install what the file in the arguments pins."""
     requirements = Path(sys.argv[1])
     pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-color", "--progress-bar=off"]
-    pip += ["--no-input", "--require-hashes", "-r", str(requirements)]
+    pip += ["--no-input", "--require-hashes", "-r", str(requirements), *sys.argv[2:]]
     packages = Path(sysconfig.get_path("purelib"))
     sys.exit(install(requirements, out=sys.stdout, pip=pip, packages=packages))
 

@@ -28,6 +28,8 @@ os.setgid(group)
 os.setuid(user)
 os.execv(sys.argv[3], sys.argv[3:])
 """
+MADE_FOR = "made-for"
+"""A file in a folder of ours that names what it is for, so that whoever removes that finds it."""
 TEMPORARY_NAMES_MAX = 10
 """How many names are tried in the temporary folder when someone else has made a folder of that name."""
 
@@ -67,6 +69,37 @@ def find_place(directory: Path, *, user: pwd.struct_passwd | None) -> Place:
     return Place(home=home, binaries=binaries)
 
 
+def left_over(*roots: Path) -> list[Path]:
+    """Return our idle folders in the temporary one that are for something below `roots`, or for what is gone."""
+    found = []
+    for parent in temporary_folders():
+        for folder in sorted(Path(parent).glob(f"batzen-{os.geteuid()}-*")):
+            key = _made_for(folder)
+            if key is None or (key.exists() and not any(key.is_relative_to(root) for root in roots)):
+                continue
+            if not _is_served(folder):
+                found.append(folder)
+    return found
+
+
+def _made_for(folder: Path) -> Path | None:
+    """Return what one of our folders is for; None if it does not say, or is none of ours."""
+    try:
+        return Path((folder / MADE_FOR).read_text()) if _is_ours(folder) else None
+    except OSError:
+        return None
+
+
+def _is_served(folder: Path) -> bool:
+    """Whether a server runs on the data in a folder."""
+    try:
+        pid = int((folder / "data" / "postmaster.pid").read_text().splitlines()[0])
+        os.kill(pid, 0)
+    except (OSError, ValueError, IndexError):
+        return False
+    return True
+
+
 def _enters(folder: Path, *, user: pwd.struct_passwd) -> bool:
     """Whether `user` can enter a folder, found by trying."""
     return _tried(["/bin/sh", "-c", 'cd -- "$1"', "try", str(folder)], user=user)
@@ -84,7 +117,7 @@ def _tried(command: list[str], *, user: pwd.struct_passwd) -> bool:
 
 def _folder_of_ours(*, key: Path, user: pwd.struct_passwd) -> Path:
     """Return the folder in the system's temporary folder that is ours for `key` and that `user` can enter."""
-    for folder in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp")):  # noqa: S108 the folder below is checked
+    for folder in temporary_folders():
         ours = own_folder(Path(folder), key=key)
         if ours is not None and _enters(ours, user=user):
             return ours
@@ -102,14 +135,25 @@ def own_folder(parent: Path, *, key: Path) -> Path | None:
         try:
             with contextlib.suppress(FileExistsError):
                 folder.mkdir(mode=0o711)
-            found = folder.lstat()
+            if _is_ours(folder):
+                folder.chmod(0o711)  # whatever the umask made of it
+                (folder / MADE_FOR).write_text(str(key))
+                return folder
         except OSError:
             return None
-        is_plain_folder = found.st_mode & 0o170000 == 0o040000
-        if is_plain_folder and found.st_uid == os.geteuid() and not found.st_mode & 0o022:
-            folder.chmod(0o711)  # whatever the umask made of it
-            return folder
     return None
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether this is a folder that we made and that nobody else may write to."""
+    found = folder.lstat()
+    is_plain_folder = found.st_mode & 0o170000 == 0o040000
+    return is_plain_folder and found.st_uid == os.geteuid() and not found.st_mode & 0o022
+
+
+def temporary_folders() -> list[str]:
+    """Return where a folder of ours may be that everybody can enter."""
+    return list(dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp")))  # noqa: S108 what is below is checked
 
 
 def _copied_binaries(home: Path, *, user: pwd.struct_passwd) -> Path:

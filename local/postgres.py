@@ -36,6 +36,9 @@ __all__ = ["EmbeddedPostgres", "PostgresError", "ServiceDatabase", "create_servi
 ADMIN = "batzen_admin"
 MAX_CONNECTIONS = 200
 """Five services with two pools each and a margin; PostgreSQL's own default of 100 is too few for a rolling start."""
+WAL_SEGMENT_MB = "4"
+WAL_MIN_MB = 8
+"""What is kept of the log for later: a laptop's, whose few payments do not wait for a file to be made."""
 PORTS = range(20_000, 32_768)
 """Below the ephemeral range, where thousands of client sockets take a listener's port."""
 PORT_TRIES = 5
@@ -121,8 +124,11 @@ class EmbeddedPostgres:
             self._owner_lock = None
 
     def remove(self) -> None:
-        """Stop the server and delete its data, wherever it lies."""
+        """Stop the server, whoever started it, and delete its data, wherever it lies."""
         self.stop()
+        with locked(self._where().home / "start.lock"):
+            if self._running_port() is not None:
+                self._stop_server()
         shutil.rmtree(self._where().home, ignore_errors=True)
         self._place = None
 
@@ -188,6 +194,7 @@ class EmbeddedPostgres:
             self._run(
                 "initdb", "--pgdata", str(unfinished), "--username", ADMIN, "--pwfile", str(password_file),
                 "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions",
+                "--wal-segsize", WAL_SEGMENT_MB, "--set", f"min_wal_size={WAL_MIN_MB}MB",
             )  # fmt: skip
         finally:
             password_file.unlink()

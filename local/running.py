@@ -7,6 +7,9 @@ import fcntl
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Final
+
+LOCK: Final = "suite.lock"
 
 
 class SuiteBusy(Exception):
@@ -16,12 +19,28 @@ class SuiteBusy(Exception):
 @contextlib.contextmanager
 def alone(directory: Path) -> Iterator[None]:
     """Hold the directory while inside; the lock ends with the process."""
-    with (directory / "suite.lock").open("ab") as lock:
+    with (directory / LOCK).open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SuiteBusy(f"Another suite runs in {directory}; stop it first.") from None
+        lock.truncate(0)
+        lock.write(b"%d" % os.getpid())
+        lock.flush()
         yield
+
+
+def holder(directory: Path) -> int | None:
+    """Return the process whose suite runs in a directory; None if there is none."""
+    try:
+        with (directory / LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        number = (directory / LOCK).read_bytes()
+        return int(number) if number.isdigit() else None  # it has only just begun
+    return None
 
 
 def begin_logs(folder: Path, *, names: Iterable[str]) -> None:

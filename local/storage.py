@@ -6,15 +6,16 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import asyncpg
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from local.databases import ServiceDatabase, create_service_database
+from local.databases import ServiceDatabase, create_service_database, roles_of
 from local.files import write_private
+from local.on_servers import OnServer
 from local.personal_key import new_personal_key
 from local.postgres import EmbeddedPostgres, PostgresError
 
@@ -33,6 +34,8 @@ class Storage:
     passwords: Path
     """Where the generated passwords of our roles are kept; one file per server, since roles are the server's."""
     prefix: str = "batzen_"
+    on_server: OnServer | None = None
+    """Where it is noted what of ours is on a server of one's own."""
 
     def personal_key(self) -> str:
         """Return what the keys of personal data in these databases are encrypted with, making it the first time."""
@@ -55,6 +58,8 @@ class Storage:
         migrations it has, and an empty one is a copy of a template.
         """
         name, schema = f"{self.prefix}{service}", digest(migrations)
+        if self.on_server is not None:
+            self.on_server.note(databases=(name, f"{name}_template"), roles=roles_of(service))
         if fresh:
             await self._drop(name)
             template = f"{name}_template"
@@ -125,6 +130,7 @@ async def running_storage(directory: Path, *, server_url: str | None, prefix: st
     if server_url is not None:
         storage = Storage(admin_url=server_url, passwords=directory / "server-passwords.json", prefix=prefix)
         await storage.check()
+        storage = replace(storage, on_server=OnServer.at(directory, server_url))
         yield storage
         return
     server = EmbeddedPostgres(directory / "postgres")

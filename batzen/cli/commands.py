@@ -171,6 +171,7 @@ _CHECKOUT: Final = {
     "up": Entry(
         "local.commands", "up", "Start the whole suite on this machine and keep it up until Ctrl-C.", HERE, "UP_EPILOG"
     ),
+    "down": Entry("local.commands", "down", "End what `up` started, from another terminal.", HERE, "DOWN_EPILOG"),
     "demo": Entry(
         "local.commands",
         "demo",

@@ -157,7 +157,7 @@ class Up:
         async with asyncio.timeout(60):
             while text not in output:
                 line = await self.process.stdout.readline()
-                assert line, output
+                assert line, (output, await _end_of(self.process))
                 output += line.decode()
         return output
 
@@ -606,7 +606,8 @@ async def test_ctrl_c_leaves_nothing_and_the_next_run_goes_on(up: Up) -> None:
     assert not (up.directory / "connection.json").exists()
     assert _processes_of(up.directory) == {}
 
-    up.process = await _start(up.directory, "up", **up.ports)
+    others = {variable(name): str(port) for name, port in free_ports().items()}
+    up.process = await _start(up.directory, "up", **others)
     said = await up.read_until("Ctrl-C")
     assert "knows what was paid before" in " ".join(said.split())
     done = await up.typed(
@@ -614,6 +615,13 @@ async def test_ctrl_c_leaves_nothing_and_the_next_run_goes_on(up: Up) -> None:
     )
     assert [code for code, _ in done] == [0, 0, 0], done
     assert json.loads(done[0][1])["state"] == "PAYMENT_STATE_SUCCEEDED"
+
+    code, output, _ = await _run(up.directory, "down", "--json")
+    assert (code, json.loads(output)["stopped"]) == (0, [str(up.directory)])
+    assert await _end_of(up.process) == (0, "\nStopping …\n", "")
+    code, output, _ = await _run(up.directory, "down", "--purge")
+    assert (code, "stand-in.db" in output) == (0, True), output
+    assert list(up.directory.iterdir()) == [], "whatever runs leave is named in purge.py"
 
 
 async def _paid_and_held(up: Up) -> list[str]:
