@@ -1,4 +1,4 @@
-"""`python local/installing.py REQUIREMENTS [OPTION …]`: pip's install into this interpreter's environment, told as it goes.
+"""`python local/installing.py REQUIREMENTS [OPTION …]`: pip's install into this interpreter's environment, as it goes.
 
 The first minute of a checkout is this. Nothing but the standard library is there yet.
 """
