@@ -45,7 +45,7 @@ class Stage:
 
     def _beside(self, said: Message | Note) -> None:
         now = time.time_ns()
-        self.beside.append(Step(said=said, started_ns=now, ended_ns=now))
+        self.beside.append(Step(said=said, started_ns=now, ended_ns=now, is_outside=True))
 
     async def start(self, **given: orchestrator_pb2.Timing) -> orchestrator_pb2.PaymentSession:
         """Start the payment of the flow."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -47,6 +47,13 @@ class Step:
     said: Message | Note
     started_ns: int
     ended_ns: int
+    trace_id: str = ""
+    is_outside: bool = False
+    """Whether it is a caller's, who does one thing after the other; what is in no trace of theirs waits for nobody."""
+
+    def waits_for(self, other: Step) -> bool:
+        """Whether the two have an order."""
+        return self.trace_id == other.trace_id or (self.is_outside and other.is_outside)
 
 
 @dataclass(frozen=True)
@@ -101,15 +108,21 @@ def _steps(one: Span, servers: Mapping[str, Span], known: set[str], callers: Map
     elif one.kind == "server" and one.name == "webhook":
         yield _step(one, Message(STRIPE, one.service, str(one.attributes["batzen.event_type"]), is_answer=False))
     elif one.kind == "server" and not one.parent_id and rpc in callers:
-        yield _step(one, Message(callers[rpc], one.service, rpc, is_answer=False))
+        yield _step(one, Message(callers[rpc], one.service, rpc, is_answer=False), is_outside=True)
         answer = Message(one.service, callers[rpc], str(one.attributes["rpc.response.status_code"]), is_answer=True)
-        yield Step(said=answer, started_ns=one.ended_ns, ended_ns=one.ended_ns)
+        yield replace(_step(one, answer, is_outside=True), started_ns=one.ended_ns)
     elif one.kind == "consumer":
         yield _step(one, Note(one.service, one.service, DUE + name.removeprefix("work ")))
 
 
-def _step(one: Span, said: Message | Note) -> Step:
-    return Step(said=said, started_ns=one.started_ns, ended_ns=one.ended_ns)
+def _step(one: Span, said: Message | Note, *, is_outside: bool = False) -> Step:
+    return Step(
+        said=said,
+        started_ns=one.started_ns,
+        ended_ns=one.ended_ns,
+        trace_id=one.trace_id,
+        is_outside=is_outside,
+    )
 
 
 def _with_states(steps: Sequence[Step], written: Sequence[tuple[int, str]]) -> list[Step]:
@@ -121,7 +134,7 @@ def _with_states(steps: Sequence[Step], written: Sequence[tuple[int, str]]) -> l
             states = [state for at_ns, state in written if step.started_ns <= at_ns <= step.ended_ns]
             text = f"{said.text}: {states[-1]}" if states else said.text + AGAIN
             said = Message(said.sender, said.receiver, text, is_answer=False)
-        found.append(Step(said=said, started_ns=step.started_ns, ended_ns=step.ended_ns))
+        found.append(replace(step, said=said))
     return found
 
 
@@ -155,7 +168,8 @@ def _out_of_order(told: Diagram, recorded: Recording) -> Iterator[str]:
             left.setdefault(step.said, []).append(step)
     found = [(said, left[said].pop(0)) for said in told.steps if not isinstance(said, Block) and left.get(said)]
     for i, (said, step) in enumerate(found):
-        late = next((other for other, later in found[i + 1 :] if later.ended_ns < step.started_ns), None)
+        waited_for = ((other, later) for other, later in found[i + 1 :] if step.waits_for(later))
+        late = next((other for other, later in waited_for if later.ended_ns < step.started_ns), None)
         if late is not None:
             yield f"{_line(said)} stands before {_line(late)}, which was over when it began"
 
