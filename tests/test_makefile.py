@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import re
 import subprocess
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 import pytest
+from packaging.requirements import Requirement
+
+from local.compiled import STARTED
+from local.place import wheel
 
 ROOT: Final = Path(__file__).parents[1]
 
@@ -35,3 +41,38 @@ def test_a_rule_that_is_missing_is_found(tmp_path: Path) -> None:
     without = (ROOT / "Makefile").read_text().replace("$(STATE)/sbom.stamp:", "$(STATE)/other.stamp:")
 
     assert "No rule to make target" in made(without, "image", tmp_path).stderr
+
+
+def test_clean_removes_whatever_git_ignores() -> None:
+    done = made((ROOT / "Makefile").read_text(), "clean", ROOT)
+    lines = (ROOT / ".gitignore").read_text().splitlines()
+    ignored = [line.strip("/*") for line in lines if line and not line.startswith("#")]
+
+    assert [name for name in ignored if name not in done.stdout and name != ".batzen"] == []
+    assert done.stdout.index("local.purge") < done.stdout.index("rm -rf"), "what is elsewhere goes first"
+
+
+def test_what_makes_the_stubs_has_all_that_it_needs() -> None:
+    """The pins of `make wheel` are those of a few packages and of whatever they ask for."""
+    [names] = re.findall(r"^PROTOC := \^\((.*)\)==$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    asked = {
+        requirement.name
+        for name in names.split("|")
+        for text in metadata.requires(name) or ()
+        if (requirement := Requirement(text)).marker is None or requirement.marker.evaluate({"extra": ""})
+    }
+
+    assert {name.replace("_", "-") for name in asked} <= set(names.split("|"))
+
+
+def test_what_is_removed_from_the_database_s_wheel_is_not_what_runs() -> None:
+    [unused] = re.findall(r"foreach part,([^,]*),", (ROOT / "Makefile").read_text())
+    parts = [wheel().parent / part for part in unused.split()]
+
+    assert parts
+    for needed in ("bin/postgres", "lib", "share"):
+        assert not any((wheel() / needed).is_relative_to(part) for part in parts), needed
+
+
+def test_what_is_compiled_ahead_is_there() -> None:
+    assert [module for module in STARTED if find_spec(module) is None] == []
