@@ -331,3 +331,10 @@ def test_advice_is_given_for_reasons_that_there_are_and_by_commands_that_there_a
 def test_cards_have_names_and_ids() -> None:
     assert "pm_card_visa" == payment_method_id("Visa") == payment_method_id("pm_card_visa")
     assert CARDS["insufficient"] == "pm_card_chargeDeclinedInsufficientFunds"
+
+
+def test_the_signs_that_the_documents_show_are_those_of_the_states() -> None:
+    text = (ROOT / "docs/command-line.md").read_text()
+    told = {state: sign for sign, state in re.findall(r"\| `(\S)` \| ([a-z ]+?) (?=\|)", text)}
+
+    assert told == {states.label(one).plain[2:]: states.sign(one).plain for one in PaymentState.values() if one}
