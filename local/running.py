@@ -23,7 +23,9 @@ def alone(directory: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise SuiteBusy(f"Another suite runs in {directory}; stop it first.") from None
+            raise SuiteBusy(
+                f"Another suite runs in {directory}; stop it first.\nA second one needs a clone of its own."
+            ) from None
         lock.truncate(0)
         lock.write(b"%d" % os.getpid())
         lock.flush()

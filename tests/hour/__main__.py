@@ -21,6 +21,7 @@ def main() -> int:
         hour = Hour(stranger)
         chapters.first_minute(hour)
         chapters.coming_up(hour, lambda: chapters.beside_the_suite(hour))
+        chapters.coming_back(hour)
         chapters.offline(hour)
         chapters.everything_said(hour)
         stranger.note("")
