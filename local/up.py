@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -40,6 +41,8 @@ TRY: Final = (
 )
 DELIVERY_ATTEMPTS_MAX: Final = 30
 """Of the stand-in, of each event: a quarter of an hour, in which a gateway that is restarted is back."""
+WIDE_MIN: Final = 100
+"""Columns in which all remarks fit."""
 RESTARTS_MAX: Final = 5
 """In one run, for each process: enough for somebody who tries what a crash does, and an end for one that cannot run."""
 
@@ -184,6 +187,17 @@ def _ports(suite: Suite, service: str) -> str:
     return f"health {suite.ports[f'{service}-health']}, metrics {suite.ports[f'{service}-metrics']}"
 
 
+def _table(rows: Sequence[tuple[str, str, str]], *, is_narrow: bool) -> Table:
+    """Return what is where, with what there is to say of it; where that does not fit, with its first words."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="cyan", min_width=14)
+    table.add_column(overflow="fold", no_wrap=True)  # to be copied whole
+    table.add_column(style="dim", ratio=1)
+    for name, address, remark in rows:
+        table.add_row(f"  {name}", address, re.split("[:;,]", remark)[0] if is_narrow else remark)
+    return table
+
+
 def _tell(
     console: Console,
     suite: Suite,
@@ -200,29 +214,26 @@ def _tell(
             ("● ", "green"), ("Batzen is up", "bold"), (f"   ready after {ready_s:.1f} s, gRPC with reflection", "dim")
         )
     )
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="cyan", min_width=14)
-    table.add_column(overflow="fold", no_wrap=True)  # to be copied whole
-    table.add_column(style="dim", ratio=1)
+    rows: list[tuple[str, str, str]] = []
     for service in reversed(SERVICES):
-        table.add_row(f"  {service}", f"{HOST}:{suite.ports[service]}", _ports(suite, service))
+        rows.append((service, f"{HOST}:{suite.ports[service]}", _ports(suite, service)))
     if shop.suite is not None:
-        table.add_row("  shop", shop.url, "the way in for payers: buy something, and pay for it on the checkout page")
-    table.add_row("  checkout", suite.front_url("bff"), "for payers, and REST for the platform")
-    table.add_row("  console", suite.front_url("console"), "for operators; its log-in asks who you are, and no more")
-    table.add_row("  webhooks", suite.webhook_url, "where Stripe posts its events")
+        rows.append(("shop", shop.url, "the way in for payers: buy something, and pay for it on the checkout page"))
+    rows.append(("checkout", suite.front_url("bff"), "for payers, and REST for the platform"))
+    rows.append(("console", suite.front_url("console"), "for operators; its log-in asks who you are, and no more"))
+    rows.append(("webhooks", suite.webhook_url, "for Stripe's events"))
     if stand_in:
         known = ", and knows what was paid before" if stand_in.is_kept else ""
-        table.add_row("  stand-in", suite.sandbox_url, f"for Stripe, unless STRIPE_API_KEY=sk_test_…{known}")
+        rows.append(("stand-in", suite.sandbox_url, f"for Stripe, unless STRIPE_API_KEY=sk_test_…{known}"))
     else:
-        table.add_row("  Stripe", "https://api.stripe.com", "test mode; see BATZEN_STRIPE_WEBHOOK_SECRETS")
-    table.add_row("  platform", platform, f"stands for yours: a booking that begins with {CLOSED} cannot be paid for")
-    table.add_row("  mails", mails.page_url, "shows every mail that is sent; none leaves this machine")
+        rows.append(("Stripe", "https://api.stripe.com", "test mode; see BATZEN_STRIPE_WEBHOOK_SECRETS"))
+    rows.append(("platform", platform, f"stands for yours: a booking that begins with {CLOSED} cannot be paid for"))
+    rows.append(("mails", mails.page_url, "shows every mail; none leaves this machine"))
     database = make_url(suite.database_url("status"))
-    table.add_row("  databases", f"{database.host}:{database.port}", f"PostgreSQL: {database.database}, …")
-    table.add_row("  logs", short(suite.logs), "JSON, one file a process")
-    table.add_row("  tokens", short(file), f"{', '.join(SUBJECTS)}; kept fresh")
-    console.print(table)
+    rows.append(("databases", f"{database.host}:{database.port}", f"PostgreSQL: {database.database}, …"))
+    rows.append(("logs", short(suite.logs), "JSON, one file a process"))
+    rows.append(("tokens", short(file), f"kept fresh, of {', '.join(SUBJECTS)}"))
+    console.print(_table(rows, is_narrow=console.width < WIDE_MIN))
     command = command_line()
     console.print("\nTry, in another terminal:", style="bold")
     for arguments in TRY:

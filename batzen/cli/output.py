@@ -78,10 +78,14 @@ ADVICE: Final = {
     "RECEIVABLE_NOT_FOUND": "See what is owed: {batzen} receivables list --seller SELLER_ID",
     "RECEIVABLE_CHANGED": "See what is owed now: {batzen} receivables list --seller SELLER_ID",
     "REFUND_EXCEEDS_REFUNDABLE": "Ask for less; without --amount all that is left is refunded.",
-    "DEPENDENCY_UNAVAILABLE": "Send the same command again in a moment. What is away is named above.",
+    "DEPENDENCY_UNAVAILABLE": (
+        "Send the same command again in a moment. A gateway that waits for Stripe looks like that, too.\n"
+        "Why it is away: {batzen} logs DEPENDENCY"
+    ),
     "STRIPE_UNAVAILABLE": (
-        "Stripe does not answer. What was begun is carried on by itself; look at it: {batzen} list. "
-        "The stand-in's log: {batzen} logs sandbox. In test mode: is api.stripe.com reached from here?"
+        "What was begun is carried on by itself. In test mode: is api.stripe.com reached from here?\n"
+        "How your payments stand: {batzen} list\n"
+        "What the stand-in says: {batzen} logs sandbox"
     ),
     "STRIPE_RATE_LIMITED": "Stripe takes no more for the moment. Send the same command again in a moment.",
     "NOT_OFFERED": "This server does not do that; it is announced for a later version.",
@@ -159,7 +163,7 @@ def tell(error: BatzenError, *, as_json: bool, given: Mapping[str, Any] | None =
     lines += _details(error.metadata)
     of_code = f"{error.reason}/{error.metadata.get('code', '')}"
     if advice := ADVICE.get(of_code) or ADVICE.get(error.reason) or ADVICE_BY_CODE.get(error.code.name):
-        lines.append(_named(advice.format(batzen=program()), {**(given or {}), **error.metadata}))
+        lines += _named(advice.format(batzen=program()), {**(given or {}), **error.metadata}).split("\n")
     if error.correlation_id:
         lines.append(f"What the services say: {program()} logs --correlation {error.correlation_id}")
     document = {
@@ -194,7 +198,7 @@ def _is_int(text: str) -> bool:
 
 def _named(advice: str, known: Mapping[str, Any]) -> str:
     """Put the ids that are known in the place of PAYMENT_ID and its like."""
-    for name in ("payment_id", "payer_id", "method_id", "seller_id"):
+    for name in ("payment_id", "payer_id", "method_id", "seller_id", "dependency"):
         if value := known.get(name) or known.get(name.removesuffix("_id")):
             advice = advice.replace(name.upper(), str(value))
     return advice

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from rich.cells import cell_len
 from typer.main import get_command
@@ -21,8 +22,8 @@ from batzen.cli.cards import CARDS, payment_method_id
 from batzen.cli.command_classes import Outline
 from batzen.cli.commands import COMMANDS as TABLE
 from batzen.cli.logs import Following
-from batzen.cli.output import ADVICE
-from batzen.errors import by_reason
+from batzen.cli.output import ADVICE, tell
+from batzen.errors import by_reason, refused
 from batzen.type.v1.payment_pb2 import PaymentState
 from batzen.version import build
 from local.processes import ROOT
@@ -326,6 +327,31 @@ def test_advice_is_given_for_reasons_that_there_are_and_by_commands_that_there_a
     assert {reason.partition("/")[0] for reason in ADVICE} <= set(by_reason)
     proposed = {found for text in ADVICE.values() for found in re.findall(r"\{batzen\} ([a-z-]+)", text)}
     assert proposed <= set(TABLE)
+
+
+def test_a_service_that_is_away_is_named_with_where_to_look(capsys: pytest.CaptureFixture[str]) -> None:
+    error = refused(
+        grpc.StatusCode.UNAVAILABLE,
+        message="A service behind this one is away.",
+        reason="DEPENDENCY_UNAVAILABLE",
+        metadata={"dependency": "gateway"},
+    )
+    tell(error, as_json=False)
+
+    said = capsys.readouterr().err
+    assert "dependency: gateway" in said
+    assert "logs gateway\n" in said
+
+
+def test_amounts_of_a_refusal_are_written_as_people_write_them(capsys: pytest.CaptureFixture[str]) -> None:
+    limits = {"total_minor": "10", "minimum_minor": "50", "step_minor": "1", "currency_code": "CHF"}
+    tell(
+        refused(grpc.StatusCode.INVALID_ARGUMENT, message="No.", reason="AMOUNT_NOT_CHARGEABLE", metadata=limits),
+        as_json=False,
+    )
+
+    lines = [line.strip() for line in capsys.readouterr().err.splitlines()]
+    assert lines[1:4] == ["No.", "total: 0.10 CHF", "minimum: 0.50 CHF"]
 
 
 def test_cards_have_names_and_ids() -> None:
