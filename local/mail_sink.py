@@ -17,6 +17,7 @@ from aiohttp import web
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from jinja2 import Environment
 
+from local.command_lines import command_line
 from local.ports import HOST
 
 MAIL_FROM: Final = "Batzen <payments@batzen.example>"
@@ -94,7 +95,7 @@ class MailSink:
 
     async def show_all(self, _: web.Request) -> web.Response:
         """Show the list of them."""
-        return _page(LIST.render(mails=reversed(self.arrived), refresh_s=REFRESH_S))
+        return _page(LIST.render(mails=reversed(self.arrived), refresh_s=REFRESH_S, batzen=command_line()))
 
     async def list_all(self, _: web.Request) -> web.Response:
         """Return all of them to a program."""
@@ -174,7 +175,7 @@ LIST: Final = _ENVIRONMENT.from_string(
 <table><tr class="pale"><th>Time (UTC)</th><th>To</th><th>Subject</th></tr>
 {% for mail in mails %}<tr><td>{{ mail.time.strftime("%H:%M:%S") }}</td><td>{{ mail.recipients | join(", ") }}</td>
 <td><a href="/{{ mail.number }}">{{ mail.message["Subject"] or "(none)" }}</a></td></tr>
-{% else %}<tr><td colspan="3">None has arrived yet. Try: batzen pay --amount &quot;80.00 CHF&quot;
+{% else %}<tr><td colspan="3">None has arrived yet. Try: {{ batzen }} pay --amount &quot;80.00 CHF&quot;
 --email anna@example.com</td></tr>{% endfor %}</table></body></html>"""
 )
 ONE: Final = _ENVIRONMENT.from_string(

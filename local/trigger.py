@@ -101,7 +101,7 @@ async def _play(
 ) -> Exit:
     if scenario.is_of_stand_in and stand_in is None:
         error_console.print(
-            "This needs pages that only the stand-in lets one complete; `batzen pay --checkout` asks you."
+            f"This needs pages that only the stand-in lets one complete. To pay yourself: {program()} pay --checkout"
         )
         return Exit.NOT_AS_WANTED
     seller_id = connection.seller_id or SELLERS[0]

@@ -31,8 +31,8 @@ _MINOR: Final = re.compile(r"(?<![\w.-])(-?\d+) ([A-Z]{3})(?![\w-])")
 Rows = dict[str, dict[int, Figure]]
 
 
-def lines(diagnosis: Diagnosis, *, width: int = WIDTH) -> Iterator[tuple[str, str]]:
-    """Yield the lines, each with its style."""
+def lines(diagnosis: Diagnosis, *, width: int = WIDTH, batzen: str = "batzen") -> Iterator[tuple[str, str]]:
+    """Yield the lines, each with its style; `batzen` is how the command line is called here."""
     count = len(diagnosis.disagreements)
     yield f"{diagnosis.payment_id}   {verdict(diagnosis)}", "bold red" if count else "bold green"
     yield "", ""
@@ -43,7 +43,7 @@ def lines(diagnosis: Diagnosis, *, width: int = WIDTH) -> Iterator[tuple[str, st
             yield from _wrapped(f"{_keeper(side.keeper)}: {side.problem}", width, style="yellow")
     for number, one in enumerate(diagnosis.disagreements, start=1):
         yield "", ""
-        yield from _disagreement(number, one, diagnosis.payment_id, width)
+        yield from _disagreement(number, one, diagnosis.payment_id, width, batzen)
     if diagnosis.is_moving:
         yield "", ""
         moving = "It moved each time it was read: what disagrees may be a moment between two. Ask again."
@@ -118,7 +118,9 @@ def _lists(rows: dict[str, dict[int, str]], width: int) -> Iterator[tuple[str, s
         yield from _wrapped(text, width, style=style, first=_cut(name, names).ljust(names + GAP))
 
 
-def _disagreement(number: int, one: Disagreement, payment_id: str, width: int) -> Iterator[tuple[str, str]]:
+def _disagreement(
+    number: int, one: Disagreement, payment_id: str, width: int, batzen: str
+) -> Iterator[tuple[str, str]]:
     yield from _wrapped(f"{one.check}  {one.about}".rstrip(), width, style="bold red", first=f"{number}. ")
     yield from _wrapped(one.meaning, width, first="   ")
     keepers = max((len(_keeper(each.keeper)) for each in one.sayings), default=0)
@@ -127,7 +129,8 @@ def _disagreement(number: int, one: Disagreement, payment_id: str, width: int) -
         yield from _wrapped(in_units(each.text), width, style="bold", first=f"     {who}  ")
     if one.waits_for:
         yield from _wrapped(f"It may end by itself: {one.waits_for}", width, style="yellow", first="   ")
-    remedy = one.remedy.replace("PAYMENT_ID", payment_id).replace("`.", "").replace("`", "")  # typed as it stands
+    remedy = one.remedy.replace("PAYMENT_ID", payment_id).replace("`batzen ", f"`{batzen} ")
+    remedy = remedy.replace("`.", "").replace("`", "")  # typed as it stands
     yield from _wrapped(remedy, width, first="   → ")
 
 

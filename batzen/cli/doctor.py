@@ -12,6 +12,7 @@ from batzen.cli import moments, options
 from batzen.cli.connection import Connection
 from batzen.cli.diagnosis_view import lines
 from batzen.cli.output import Exit, as_document, call, console, print_json
+from batzen.cli.program import program
 from batzen.client import Client
 from batzen.orchestrator.v1.ops_pb2 import (
     DiagnosePaymentRequest,
@@ -51,7 +52,7 @@ def doctor(
         if as_json:
             print_json(as_document(diagnosis))
         else:
-            for line, style in lines(diagnosis):
+            for line, style in lines(diagnosis, batzen=program()):
                 console.print(Text(line, style=style), soft_wrap=True)
         return Exit.NOT_AS_WANTED if diagnosis.disagreements else Exit.OK
 
