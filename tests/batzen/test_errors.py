@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from grpc import aio
 from batzen import errors
 from batzen._channel import make_channel
 from batzen._translation import TranslatingChannel
+from batzen.cli.output import tell
 from local.issuer import Issuer
 from services.errors import FailedPrecondition, FieldMissing, NotFound, RequestInProgress
 from tests.runtime import echo
@@ -104,6 +106,20 @@ async def test_a_refusal_brings_metadata_fields_and_when_to_try_again(channel: a
     assert (violation.field, violation.description) == ("lines[2].quantity", "must be given")
     assert field.value.message == "`lines[2].quantity`: must be given"
     assert timedelta(milliseconds=200) == later.value.retry_after
+
+
+async def test_the_command_line_names_the_field_and_what_it_has_to_be_once(
+    channel: aio.Channel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(errors.InvalidArgument) as field:
+        await _call(channel, "field")
+
+    tell(field.value, as_json=False)
+    assert capsys.readouterr().err.count("`lines[2].quantity`: must be given") == 1
+    tell(field.value, as_json=True)
+    said = json.loads(capsys.readouterr().out)["error"]
+    assert said["fields"] == [{"field": "lines[2].quantity", "description": "must be given"}]
+    assert said["message"] == "`lines[2].quantity`: must be given"
 
 
 async def test_a_failure_can_be_named_by_its_correlation_id(channel: aio.Channel) -> None:
