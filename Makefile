@@ -15,7 +15,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # What was compiled is kept, whatever the machine's own setting: pytest's rewriting of all tests takes ten seconds a process.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo up hour test test-faults test-web gallery test-pythons soak check deploy-check format pictures protos docs bench wheel stubs-ts image up-images clean lock baseline
+.PHONY: demo up hour test test-faults test-web test-stripe gallery test-pythons soak check deploy-check format pictures protos docs bench wheel stubs-ts image up-images clean lock baseline
 .DELETE_ON_ERROR:
 
 demo: $(STATE)/local.stamp $(STATE)/stubs.stamp $(STATE)/compiled.stamp $(BIN)/batzen
@@ -35,6 +35,11 @@ test-faults: $(STATE)/dev.stamp $(STATE)/stubs.stamp
 # Pages in a browser: every journey, each state in two views, every route called by a machine. Needs a Chromium and npm.
 test-web: $(STATE)/dev.stamp $(STATE)/stubs.stamp $(STATE)/web.stamp $(STATE)/web-node.stamp $(STATE)/typescript.stamp
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m web tests/web -ra
+
+# tests/suite against Stripe's test mode, of an account of which docs/stripe-test-mode.md says what it needs.
+test-stripe: $(STATE)/dev.stamp $(STATE)/stubs.stamp
+	@test -n "$$BATZEN_STRIPE_TEST_KEY" || { echo "BATZEN_STRIPE_TEST_KEY is not set: a key of Stripe's test mode, sk_test_… (docs/stripe-test-mode.md)."; exit 2; }
+	$(BIN)/python -m pytest -q tests/suite -m "not soak and not faults"
 
 # The first hour of somebody who has nothing but the README: a clone, an empty home, no rights, 80 columns, then no network.
 # What they typed and saw is in .batzen/hour.txt.

@@ -53,6 +53,9 @@ NO_TEST_KEY: Final = (
 )
 
 
+POLLED_EVERY_S: Final = "2"
+
+
 class StripeKeyRefused(Exception):
     """STRIPE_API_KEY cannot be used here: why is the message."""
 
@@ -63,12 +66,14 @@ class Stripe:
 
     api_key: str = field(repr=False)
     webhook_secrets: str = field(repr=False)
-    """Comma separated."""
+    """Comma separated; empty where no event is sent here."""
     connect_webhook_secrets: str = field(repr=False)
     """The same of the endpoint for sellers' accounts."""
     is_stand_in: bool
     api_base: str | None = None
     """Where Stripe is called, if not where it always is."""
+    polled_every_s: str = ""
+    """How often its events are read; empty where they are not."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -79,12 +84,19 @@ class Stripe:
         if not key.startswith(TEST_KEYS):
             what = "a live key" if key.startswith(LIVE_KEYS) else "no key of Stripe's test mode"
             raise StripeKeyRefused(NO_TEST_KEY.format(what=what))
+
+        def given(name: str) -> str:
+            return environ.get(name, "").strip()
+
+        # Without a secret nothing is sent to a laptop, which nobody could reach.
+        polled_every_s = "" if given("BATZEN_STRIPE_WEBHOOK_SECRETS") else POLLED_EVERY_S
         return cls(
             api_key=key,
-            webhook_secrets=_given_secrets(environ, "BATZEN_STRIPE_WEBHOOK_SECRETS"),
-            connect_webhook_secrets=_given_secrets(environ, "BATZEN_STRIPE_CONNECT_WEBHOOK_SECRETS"),
+            webhook_secrets=given("BATZEN_STRIPE_WEBHOOK_SECRETS"),
+            connect_webhook_secrets=given("BATZEN_STRIPE_CONNECT_WEBHOOK_SECRETS"),
             is_stand_in=False,
-            api_base=environ.get("STRIPE_API_BASE", "").strip() or None,
+            api_base=given("STRIPE_API_BASE") or None,
+            polled_every_s=given("BATZEN_STRIPE_POLL_EVERY_S") or polled_every_s,
         )
 
     @classmethod
@@ -177,15 +189,18 @@ def service_environment(
 def _of_gateway(stripe: Stripe, *, ports: Mapping[str, int], personal_key: str) -> dict[str, str]:
     environment = {
         "BATZEN_WEBHOOK_LISTEN": f"{HOST}:{ports['webhooks']}",
-        "BATZEN_STRIPE_WEBHOOK_SECRETS": stripe.webhook_secrets,
-        "BATZEN_STRIPE_CONNECT_WEBHOOK_SECRETS": stripe.connect_webhook_secrets,
         "BATZEN_PERSONAL_KEY": personal_key,
         "STRIPE_API_KEY": stripe.api_key,
     }
     if stripe.is_stand_in:
         environment |= dict.fromkeys(("BATZEN_STRIPE_RATE", "BATZEN_STRIPE_ENDPOINT_RATE"), STAND_IN_RATE)
-    base = sandbox_url(ports) if stripe.is_stand_in else stripe.api_base
-    return environment | ({"STRIPE_API_BASE": base} if base is not None else {})
+    further = {
+        "BATZEN_STRIPE_WEBHOOK_SECRETS": stripe.webhook_secrets,
+        "BATZEN_STRIPE_CONNECT_WEBHOOK_SECRETS": stripe.connect_webhook_secrets,
+        "BATZEN_STRIPE_POLL_EVERY_S": stripe.polled_every_s,
+        "STRIPE_API_BASE": sandbox_url(ports) if stripe.is_stand_in else stripe.api_base or "",
+    }
+    return environment | {name: value for name, value in further.items() if value}
 
 
 def migration_environment(database: ServiceDatabase, *, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -238,10 +253,6 @@ def webhook_url(ports: Mapping[str, int]) -> str:
 
 def _inherited(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if not name.startswith(OURS)}
-
-
-def _given_secrets(environ: Mapping[str, str], name: str) -> str:
-    return environ.get(name, "").strip() or _webhook_secret()
 
 
 def _webhook_secret() -> str:

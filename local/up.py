@@ -39,6 +39,16 @@ TRY: Final = (
     "trigger",
     "ledger balances",
 )
+STRIPE: Final = "https://api.stripe.com"
+TRY_AT_STRIPE: Final = (
+    "stripe check",
+    "sellers put seller_1 --email seller@example.com",
+    "sellers link seller_1 --return https://www.example.com/ --refresh https://www.example.com/",
+    'pay --seller seller_1 --amount "100.00 CHF"',
+    'pay --seller seller_1 --amount "80.00 CHF" --card 3ds',
+    "list",
+)
+"""A seller is paid once the page of its link is filled in; 3-D Secure is passed on the page that is printed."""
 DELIVERY_ATTEMPTS_MAX: Final = 30
 """Of the stand-in, of each event: a quarter of an hour, in which a gateway that is restarted is back."""
 WIDE_MIN: Final = 100
@@ -226,7 +236,9 @@ def _tell(
         known = ", and knows what was paid before" if stand_in.is_kept else ""
         rows.append(("stand-in", suite.sandbox_url, f"for Stripe, unless STRIPE_API_KEY=sk_test_…{known}"))
     else:
-        rows.append(("Stripe", "https://api.stripe.com", "test mode; see BATZEN_STRIPE_WEBHOOK_SECRETS"))
+        polled = suite.stripe.polled_every_s
+        events = f"its events are read every {polled} s" if polled else "its events are sent to the address above"
+        rows.append(("Stripe", suite.stripe.api_base or STRIPE, f"test mode; {events}"))
     rows.append(("platform", platform, f"stands for yours: a booking that begins with {CLOSED} cannot be paid for"))
     rows.append(("mails", mails.page_url, "shows every mail; none leaves this machine"))
     database = make_url(suite.database_url("status"))
@@ -236,7 +248,7 @@ def _tell(
     console.print(_table(rows, is_narrow=console.width < WIDE_MIN))
     command = command_line()
     console.print("\nTry, in another terminal:", style="bold")
-    for arguments in TRY:
+    for arguments in TRY if suite.stripe.is_stand_in else TRY_AT_STRIPE:
         console.print(f"  {command} {arguments}", soft_wrap=True)
     hours = EXPORTED_LIFE // timedelta(hours=1)
     console.print(f"For a program of yours, a token that is good for {hours} hours:", style="bold")

@@ -11,12 +11,14 @@ from typing import Any, Final
 
 import pytest
 
-from local.environments import FRONTS, SERVICES
+from local.environments import FRONTS, SERVICES, Stripe, StripeKeyRefused
 from local.ports import free_ports
 from local.storage import Storage
+from local.stripe_key import tried
 from local.suite import Suite, running_suite
 from tests.forking import ForkServer
 from tests.status.restarts import RestartablePostgres
+from tests.suite import at_stripe
 from tests.suite.journeys import PAYER, Traveller
 
 LINES_TOLD_MAX: Final = 30
@@ -51,6 +53,11 @@ async def suite(
     storage = Storage(
         admin_url=suite_postgres.server.admin_url, passwords=suite_folder / "passwords.json", prefix="whole_"
     )
+    at = Stripe.from_environ(at_stripe.settings()) if at_stripe.is_asked_for() else Stripe.stand_in()
+    try:
+        await tried(at)
+    except StripeKeyRefused as refusal:
+        pytest.exit(str(refusal), returncode=2)
     async with (
         ForkServer() as forks,
         running_suite(
@@ -59,21 +66,33 @@ async def suite(
             storage=storage,
             spawn=forks.spawn,
             fronts=FRONTS if is_long else (),
+            stripe=at,
         ) as running,
     ):
         yield running
 
 
+@pytest.fixture(scope="session")
+async def stripe(suite: Suite) -> AsyncIterator[Any]:
+    """The stand-in's controls; or, of Stripe's test mode, as much as Stripe itself lets one do."""
+    if not at_stripe.is_asked_for():
+        yield suite.sandbox
+        return
+    async with at_stripe.AtStripe(suite.stripe) as made:
+        yield made
+
+
 @pytest.fixture
-async def traveller(suite: Suite) -> AsyncIterator[Traveller]:
+async def traveller(suite: Suite, stripe: Any) -> AsyncIterator[Traveller]:
     """A shop with its seller, and a payer; afterwards nothing goes wrong any more and everything runs."""
     async with suite.client("service", sub="shop") as shop, suite.client("payer", sub=PAYER) as payer:
-        made = Traveller(suite, shop, payer, suite.sandbox)
+        made = Traveller(suite, shop, payer, stripe)
         await made.put_seller()
         yield made
-        await suite.sandbox.clear_faults()
-        await suite.sandbox.resume()
-        await suite.sandbox.webhooks()
+        if suite.stripe.is_stand_in:
+            await suite.sandbox.clear_faults()
+            await suite.sandbox.resume()
+            await suite.sandbox.webhooks()
         for process in (*SERVICES, *FRONTS):
             if process in suite.processes and suite.pid(process) is None:
                 await suite.start(process)
@@ -96,6 +115,23 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.failed and running is not None:
         report.sections += [(f"complaints of {service}", complaints(running, service)) for service in SERVICES]
     return report
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs the stand-in, and leave that out where Stripe's test mode is asked for."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.parent == here and (why := at_stripe.why_stand_in(item.name, item.path.name)):
+            item.add_marker(pytest.mark.stand_in(why))
+            if at_stripe.is_asked_for():
+                item.add_marker(pytest.mark.skip(reason=f"needs the stand-in: {why}"))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say what differs from the stand-in, against which each of these tests holds in `make test`."""
+    if at_stripe.is_asked_for():
+        for line in at_stripe.told(terminalreporter.stats):
+            terminalreporter.write_line(line)
 
 
 def complaints(suite: Suite, service: str) -> str:
