@@ -159,11 +159,11 @@ def _served_by(method: MethodDescriptor) -> str:
 
 
 @pytest.fixture(scope="module")
-async def walker(suite: Suite) -> AsyncIterator[Walker]:
+async def walker(suite: Suite, stripe: Any) -> AsyncIterator[Walker]:
     async with AsyncExitStack() as stack:
         shop = await stack.enter_async_context(suite.client("service", sub="shop"))
         payer = await stack.enter_async_context(suite.client("payer", sub=journeys.PAYER))
-        traveller = Traveller(suite, shop, payer, suite.sandbox)
+        traveller = Traveller(suite, shop, payer, stripe)
         await traveller.put_seller()
         payment_id = (await traveller.start()).payment.payment_id
         channels = {
