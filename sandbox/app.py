@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
+from email.utils import formatdate
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -71,6 +72,8 @@ class Api:
         elif answer.fault is not None and answer.fault.kind is Kind.CUT_OFF:
             await cut_off(send, receive, answer, request_id=call.request_id)
         else:
+            date = formatdate(self.sandbox.clock.seconds(), usegmt=True)
+            answer = replace(answer, headers={"Date": date, **answer.headers})
             await send_answer(send, answer, request_id=call.request_id)
         self.sandbox.metrics.note(call.template, time.perf_counter() - began)
 

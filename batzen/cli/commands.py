@@ -179,6 +179,7 @@ _CHECKOUT: Final = {
         HERE,
         "DEMO_EPILOG",
     ),
+    "stripe": Entry("local.stripe.command", "app", "The account at Stripe.", HERE),
     "trigger": Entry(
         "local.commands",
         "trigger",

@@ -9,6 +9,8 @@ from typing import Annotated, Final
 
 import typer
 
+from batzen.cli.command_classes import Commands
+
 CHECK_EPILOG: Final = """Examples:
 
 STRIPE_API_KEY=sk_test_… batzen stripe check
@@ -18,7 +20,7 @@ batzen stripe check --json
 It reads the settings that `make up` reads, and changes nothing at Stripe. Exit code 0 if nothing is missing, else 1.
 docs/stripe-test-mode.md goes through the same in the same order."""
 
-app = typer.Typer(help="The account at Stripe.", no_args_is_help=True)
+app = Commands(help="The account at Stripe.")
 
 
 @app.callback()

@@ -157,6 +157,15 @@ async def test_a_fresh_account_lacks_a_seller_and_then_nothing(stand_in: Sandbox
     assert any("are read every 2 s" in one.what for one in found)
 
 
+async def test_a_clock_is_held_to_what_stripe_says_with_its_answers(stand_in: SandboxControl) -> None:
+    assert not any("every webhook would be refused" in one for one in missing(await walked(stand_in, "sk_test_late_1")))
+    await stand_in.advance(1_000)
+
+    found = await walked(stand_in, "sk_test_late_1")
+
+    assert any("behind Stripe's: every webhook would be refused" in one for one in missing(found))
+
+
 async def test_a_restricted_key_is_told_what_it_may_not_read(stand_in: SandboxControl) -> None:
     await stand_in.fault("forbidden", route="GET /v1/transfers", times=None)
     await stand_in.fault("forbidden", route="GET /v1/events", times=None)
