@@ -8,7 +8,8 @@ from services.runtime.observability.metrics import Metric, counter, one_of
 
 PAGES: Final = (
     "loading", "timing", "method", "confirm", "card", "attention", "processing", "held", "scheduled", "success",
-    "failed", "canceled", "expired", "partly_refunded", "refunded", "disputed", "dispute_lost", "other",
+    "failed", "canceled", "expired", "partly_refunded", "refunded", "disputed", "dispute_lost", "not_known",
+    "other",
 )  # fmt: skip
 BEACONS: Final = counter(
     "batzen_bff_beacons_total", "What pages reported of their use, by the page.", one_of("page", *PAGES)

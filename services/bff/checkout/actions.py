@@ -139,10 +139,12 @@ class CheckoutActions:
         try:
             session = await self._room.payment(visit)
         except BatzenError:
-            session = None
-        if session is None or is_payers_turn(session.payment):
-            return self._room.answer(visit.request, messages.not_known(visit.place, visit.payment_id))
-        return visit.back()
+            revision = await self._room.revision(visit)
+        else:
+            if not is_payers_turn(session.payment):
+                return visit.back()
+            revision = session.payment.revision
+        return self._room.answer(visit.request, messages.not_known(visit.place, visit.payment_id, revision=revision))
 
     async def _submit(self, visit: Visit, form: Mapping[str, str], request_id: str, seen: Money) -> None:
         asked = pb.SubmitPaymentRequest(

@@ -37,19 +37,40 @@ def failed(place: Place, failure: Failure, payment_id: str = "") -> Shown:
     return _message(place, name, tone, failure.message, link, payment_id=payment_id, reference=failure.correlation_id)
 
 
-def not_known(place: Place, payment_id: str) -> Shown:
-    """Return what is said after a submit of which nothing is known yet: no failure, and nothing to do again."""
+def not_known(place: Place, payment_id: str, *, revision: int = 0) -> Shown:
+    """Return what is said after a submit of which nothing is known yet: no failure, and nothing to do again.
+
+    The page goes on by itself once more is known than at a revision, if that could be read.
+    """
     failure = failure_of(Refusal(200, "OUTCOME_UNKNOWN"), place.words.language)
     link = Link(label=place.words.say("page.reload"), href=f"{place.home(payment_id)}?check=1")
-    return _message(place, "not_known", Tone.WARN, failure.message, link, payment_id=payment_id)
+    return _message(
+        place,
+        "not_known",
+        Tone.WARN,
+        failure.message,
+        link,
+        payment_id=payment_id,
+        key=Key.NOT_KNOWN,
+        revision=revision,
+    )
 
 
 def _message(
-    place: Place, name: str, tone: Tone, text: str, action: Link | None, *, payment_id: str = "", reference: str = ""
+    place: Place,
+    name: str,
+    tone: Tone,
+    text: str,
+    action: Link | None,
+    *,
+    payment_id: str = "",
+    reference: str = "",
+    key: Key = Key.MESSAGE,
+    revision: int = 0,
 ) -> Shown:
     heading = place.words.say(f"{name}.heading")
     page = place.page(
-        Key.MESSAGE, payment_id=payment_id, revision=0, heading=heading, status=f"{heading}.", is_live=False
+        key, payment_id=payment_id, revision=revision, heading=heading, status=f"{heading}.", is_live=revision > 0
     )
     message = Message(tone=tone, text=text, action=action, reference=reference)
     return Shown(template="checkout/message.html", page=page, part={"message": message}, words=place.words)

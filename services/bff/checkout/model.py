@@ -30,6 +30,7 @@ class Key(StrEnum):
     DISPUTED = "disputed"
     DISPUTE_LOST = "dispute_lost"
     RECEIPT = "receipt"
+    NOT_KNOWN = "not_known"
     MESSAGE = "message"
 
 

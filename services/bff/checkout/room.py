@@ -15,6 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from batzen.errors import BatzenError, NotFound
 from batzen.gateway.v1.payment_methods_pb2 import ListPaymentMethodsRequest, PaymentMethod
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
+from batzen.status.v1.status_pb2 import GetPaymentRequest
 from services.bff.checkout import messages
 from services.bff.checkout.place import Place
 from services.bff.checkout.shown import Shown
@@ -104,6 +105,16 @@ class Room:
         asked = pb.GetPaymentSessionRequest(payment_id=visit.payment_id)
         answer = await self.front.peers.calls.orchestrator.GetPaymentSession(asked, metadata=self.word(visit))
         return answer.session
+
+    async def revision(self, visit: Visit) -> int:
+        """Return at which revision the payment stands, also while the orchestrator is away; 0 if status is, too."""
+        asked = GetPaymentRequest(payment_id=visit.payment_id)
+        try:
+            answer = await self.front.peers.calls.status.GetPayment(asked, metadata=self.word(visit))
+        except BatzenError as error:
+            _logger.warning("Nobody knows how a payment stands: %r", error)
+            return 0
+        return answer.payment.revision
 
     async def kept(self, visit: Visit) -> Sequence[PaymentMethod]:
         """Return the methods that the payer keeps; none while the gateway is away: there are other ways to pay."""

@@ -131,7 +131,7 @@ MADE: Final[Mapping[str, Callable[[Place], Shown]]] = {
     ),
     "log-in-again": messages.log_in_again,
     "missing": messages.missing,
-    "not-known": lambda place: messages.not_known(place, samples.PAYMENT_ID),
+    "not-known": lambda place: messages.not_known(place, samples.PAYMENT_ID, revision=3),
     "broken": lambda place: messages.broken(place, samples.PAYMENT_ID),
     "too-many": _too_many,
     "plain-processing": lambda place: _standing(samples.session("PROCESSING"), replace(place, is_plain=True)),
