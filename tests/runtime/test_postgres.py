@@ -251,7 +251,7 @@ def test_a_folder_somebody_else_made_is_never_used(private_directory: Path, tmp_
 
     assert used is not None
     assert used != made_before
-    used.rmdir()
+    shutil.rmtree(used)
     used.symlink_to(tmp_path)
     assert place.own_folder(tmp_path, key=private_directory) not in (used, made_before)
 
