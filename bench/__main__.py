@@ -28,6 +28,7 @@ BENCHES: Final = {
     "reconcile": "a reconciliation of 3,000 payments (--payments), beside listing the same pages alone",
     "fanout": "from the feed to light clients, beside socket servers",
     "browsers": "5,000 browsers that follow payments by one process, beside bare ASGI and Node",
+    "polls": "browsers that poll a payment with its ETag, beside bare ASGI and Node",
     "record": "RecordTransition over the wire",
     "storage": "recording transitions, storage alone",
     "ledger": "posting to the ledger from 32 connections, beside a bare insert",

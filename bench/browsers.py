@@ -209,7 +209,7 @@ def asked(path: str, port: int, number: int, *, accept: str = "text/event-stream
 def main() -> None:
     """Measure single subjects, and print all there is to say, as JSON."""
     parser = argparse.ArgumentParser(prog="python -m bench.browsers", description=__doc__)
-    parser.add_argument("subjects", nargs="*", default=SUBJECTS, choices=(*SUBJECTS, []))
+    parser.add_argument("subjects", nargs="*", default=[], choices=(*SUBJECTS, []))
     parser.add_argument("--clients", type=int, default=CLIENTS)
     asked = parser.parse_args()
     with as_client(), asyncio.Runner(loop_factory=loop_factory) as runner:

@@ -13,6 +13,11 @@ const now = () => Number(process.hrtime.bigint()) / 1e9;
 
 http
   .createServer((request, response) => {
+    if (!request.url.endsWith("/events")) {
+      const isKnown = "if-none-match" in request.headers;
+      response.writeHead(isKnown ? 304 : 200, { etag: '"1"', "cache-control": "private, no-cache" });
+      return void response.end(isKnown ? undefined : FILLER);
+    }
     response.writeHead(200, { "content-type": "text/event-stream" });
     response.write("retry: 1000\n\n");
     clients.push(response);

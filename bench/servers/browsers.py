@@ -1,8 +1,8 @@
 """Streams to browsers from one process: ours as the payer's front has them, or plain ASGI with nothing around it.
 
 `python -m bench.servers.browsers ours PORT STATUS_PORT`, or `bare PORT`; both print a line when they serve. Of ours the
-look-up of the session is left out, one statement as a stream opens. The bare one makes its moves itself, at the rate
-that a line on its input says.
+look-up of the session is left out, one statement as a stream opens or a poll comes. The bare one makes its moves
+itself, at the rate that a line on its input says.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import itertools
 import sys
 import time
 from collections.abc import Callable, Collection
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
-from typing import Final
+from types import SimpleNamespace
+from typing import Final, cast
 
 import uvicorn
 import uvloop
@@ -28,19 +29,52 @@ from starlette.types import Receive, Scope, Send
 
 from batzen.client import Addresses, Client
 from batzen.status.v1.status_pb2 import GetPaymentRequest, Payment
+from services.bff.api.application import Beneath, described
+from services.bff.api.who import CALLERS
+from services.bff.callers import Asker
 from services.bff.events.one import Transitions
 from services.bff.events.told import Frames
 from services.runtime.observability.metrics import OFF
 from services.web.assertions import AssertionMinter, Person
 from services.web.events.streams import EventStreams
+from services.web.front import Front
 from services.web.measured import Measured
 from services.web.rates import AddressLimited, AddressRates
-from services.web.security.guard import Guard
+from services.web.security.guard import CORRELATION, Guard
 from services.web.security.headers import Origins
 from services.web.serving import serving
 
 TICK_S: Final = 0.005
 FILLER: Final = b"x" * 300
+TAGGED: Final = [(b"etag", b'"1"'), (b"cache-control", b"private, no-cache")]
+
+
+class Asking:
+    """Says who polls: the payer of the payment, whose session is not looked up."""
+
+    def __init__(self, minter: AssertionMinter) -> None:
+        self._minter = minter
+
+    async def of(self, request: Request) -> Asker:
+        person = person_of(request.path_params["payment_id"])
+        return Asker(
+            tenant_id=person.tenant_id,
+            subject=person.subject,
+            is_service=False,
+            metadata=self._minter.metadata(person),
+            language="de",
+            correlation_id=request.scope[CORRELATION],
+        )
+
+
+def person_of(payment_id: str) -> Person:
+    """Return the payer of a payment, who proved long ago who they are."""
+    return Person(
+        tenant_id="main",
+        subject=f"payer_{payment_id}",
+        role="payer",
+        auth_time=datetime.min.replace(year=2026, tzinfo=UTC),
+    )
 
 
 class Ours:
@@ -54,8 +88,7 @@ class Ours:
 
     async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
         payment_id: str = scope["path_params"]["payment_id"]
-        now = datetime.now(UTC) - timedelta(minutes=1)
-        person = Person(tenant_id="main", subject=f"payer_{payment_id}", role="payer", auth_time=now)
+        person = person_of(payment_id)
         payment = await self._payment(payment_id)
         source = Transitions(
             self._client.watch(
@@ -84,7 +117,10 @@ async def ours(port: int, status_port: int) -> None:
     )
     minter = AssertionMinter(key.decode, issuer="bff", audience="batzen", now=partial(datetime.now, UTC))
     async with Client(token=str, addresses=Addresses(status=f"127.0.0.1:{status_port}")) as client:
-        app = Starlette(routes=[Route("/v1/payments/{payment_id}/events", Ours(client, minter, streams))])
+        rest = described(cast("Front", SimpleNamespace(peers=SimpleNamespace(calls=client))))
+        setattr(rest.state, CALLERS, Asking(minter))
+        streaming = Route("/v1/payments/{payment_id}/events", Ours(client, minter, streams))
+        app = Starlette(routes=[streaming, Beneath(("/v1/",), rest)])
         limited = AddressLimited(app, AddressRates(now=time.monotonic), free=())
         guard = Guard(
             limited, own_origin=f"http://127.0.0.1:{port}", cookie_name="batzen", origins=Origins(), answer=_answer
@@ -109,6 +145,11 @@ class Bare:
         self.per_s = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not scope["path"].endswith("/events"):
+            is_known = any(name == b"if-none-match" for name, _ in scope["headers"])
+            await send({"type": "http.response.start", "status": 304 if is_known else 200, "headers": TAGGED})
+            await send({"type": "http.response.body", "body": b"" if is_known else FILLER})
+            return
         queue: asyncio.Queue[bytes] = asyncio.Queue(64)
         self.queues[scope["path"]] = queue
         sending = asyncio.create_task(self._send(send, queue))

@@ -17,10 +17,12 @@ import uvloop
 from grpc import aio
 
 from batzen.status.v1 import status_pb2
+from batzen.type.v1.money_pb2 import Money
 from batzen.type.v1.payment_pb2 import PaymentState
 
 Events = list[status_pb2.WatchManyResponse.Event]
 TICK_S = 0.005
+TOTAL = Money(amount_minor=6_000, currency_code="CHF")
 
 
 class Watched:
@@ -35,7 +37,9 @@ class Watched:
         """Return a payment at its first revision, or where it is by now."""
         revision = self._revisions.get(request.payment_id, 1)
         state = PaymentState.PAYMENT_STATE_PROCESSING
-        payment = status_pb2.Payment(payment_id=request.payment_id, revision=revision, state=state)
+        payment = status_pb2.Payment(
+            payment_id=request.payment_id, revision=revision, state=state, payer_id="payer_1", total=TOTAL
+        )
         return status_pb2.GetPaymentResponse(payment=payment)
 
     async def watch(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from fastapi import Request, Response
 from pydantic import BaseModel
@@ -21,11 +21,12 @@ def tag(payment: Payment, asker: Asker) -> str:
     return f'"{payment.payment_id}-{payment.revision}-{asker.language}-{rest}"'
 
 
-def polled(request: Request, tagged: str, content: BaseModel | Mapping[str, object]) -> Response:
-    """Return the answer, or 304 where the asker has it."""
+def polled(request: Request, tagged: str, content: Callable[[], BaseModel | Mapping[str, object]]) -> Response:
+    """Return the answer, or 304 where the asker has it; `content` is made only if it is sent."""
     headers = {"ETag": tagged, "Cache-Control": "private, no-cache", "Vary": "Cookie, Authorization, Accept-Language"}
     known = [one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")]
     if tagged in known:
         return Response(status_code=304, headers=headers)
-    body = content.model_dump(mode="json") if isinstance(content, BaseModel) else content
+    made = content()
+    body = made.model_dump(mode="json") if isinstance(made, BaseModel) else made
     return JSONResponse(body, headers=headers)

@@ -91,7 +91,7 @@ class LegacyPayments:
     async def booking_status(self, request: Request, asker: Who, booking_id: BookingId) -> Response:
         """Return how the newest payment of a booking stands. With `If-None-Match` 304 while nothing has changed."""
         payment = await self._of_booking(asker, booking_id)
-        return polled(request, tag(payment, asker), views.status(payment, booking_id))
+        return polled(request, tag(payment, asker), lambda: views.status(payment, booking_id))
 
     async def meant(self, asker: Asker, body: models.Named) -> Sequence[Payment]:
         """Return the payment that is named, and others that the same name had before: a repeat may be of one of those.

@@ -85,7 +85,7 @@ class PaymentResources:
     async def get_payment(self, request: Request, asker: Who, payment_id: PaymentId) -> Response:
         """Return a payment as it stands. With `If-None-Match` of the `ETag` before: 304 while nothing has changed."""
         payment = await self._operations.payment(asker, payment_id)
-        return polled(request, tag(payment, asker), views.payment(payment, asker))
+        return polled(request, tag(payment, asker), lambda: views.payment(payment, asker))
 
     async def get_session(self, asker: Who, payment_id: PaymentId) -> models.Session:
         """Return what the payer needs to go on: price, secret, hosted page, next action."""
