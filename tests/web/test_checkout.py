@@ -20,6 +20,7 @@ from local.suite import Suite
 from services.runtime.database.connections import plain_dsn
 from services.web.texts import LANGUAGES
 from tests.web import payers
+from tests.web.counted import Counted
 from tests.web.shop import PAYER, Shop, a_confirm, a_shop, key
 
 FIELD: Final = re.compile(r'action="([^"]+)"[^>]*>\s*<input type="hidden" name="request_id" value="([^"]+)"')
@@ -62,6 +63,7 @@ async def test_a_payment_is_paid_by_forms_alone_and_a_double_click_pays_once(sui
     await payers.keep(suite, payer_id, "pm_card_visa")
     payment_id = await payers.started(shop, payer_id=payer_id)
     unpaid_id = await payers.started(shop, payer_id=payer_id)
+    counted = await Counted.since_now(suite, "bff")
     async with shop.browser(payment_id, payer_id=payer_id) as browser:
         answers = await pay(browser, payment_id)
         assert [(one.status_code, one.headers["location"]) for one in answers] == [(303, f"/pay/{payment_id}")] * 2
@@ -86,6 +88,7 @@ async def test_a_payment_is_paid_by_forms_alone_and_a_double_click_pays_once(sui
     assert said == [400, 400, 400, 303, 303]
     assert "Thank you for your answer." in thanked.text
     assert await _scores(suite, payer_id) == [(payment_id, 4)]
+    assert await counted.of("batzen_bff_satisfaction_answers_total", score="4") >= 1
 
 
 async def test_a_part_that_was_taken_of_a_hold_is_shown_and_has_a_receipt(shop: Shop) -> None:
@@ -198,10 +201,15 @@ async def test_a_hosted_page_is_at_a_place_that_we_know_and_the_policy_of_the_pa
 @pytest.mark.parametrize("said", ['{"name":"page_shown","page":"success"}', "no json", "[]", '{"name":' + "1" * 2_000])
 async def test_reports_of_pages_are_taken_in_silence(shop: Shop, said: str) -> None:
     payment_id = await payers.started(shop, payer_id=PAYER)
+    counted = await Counted.since_now(shop.suite, "bff")
     async with shop.browser(payment_id) as browser:
         for path in ("/beacons", f"/pay/{payment_id}/troubles"):
             answer = await browser.post(path, content=said, headers={"content-type": "text/plain"})
             assert (answer.status_code, answer.text) == (204, "")
+
+    if "page_shown" in said:
+        assert await counted.of("batzen_bff_beacons_total", page="success") >= 1
+        assert await counted.of("batzen_bff_page_troubles_total", page="success") >= 1
 
 
 async def test_the_shop_of_make_up_leads_a_payer_in_and_they_find_back_to_it(suite: Suite, tmp_path: Path) -> None:

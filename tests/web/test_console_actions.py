@@ -17,6 +17,7 @@ from local.suite import Suite
 from services.runtime.database.connections import plain_dsn
 from tests.eventually import eventually
 from tests.web.console_payments import form_of, paid, refund_form, refunds_of, reviewed, send
+from tests.web.counted import Counted
 from tests.web.logging_in import READER, SECOND_OPERATOR, age_log_ins, logged_in
 from tests.web.shop import a_confirm, a_shop, key
 
@@ -182,6 +183,7 @@ async def test_a_reader_sees_no_action_and_is_refused_by_console_and_services(su
 
 async def test_above_the_limit_for_one_a_second_person_releases_it_and_never_who_asked(suite: Suite) -> None:
     payment_id = await paid(suite, 300_000)
+    counted = await Counted.since_now(suite, "console")
     async with logged_in(suite) as asker, logged_in(suite, SECOND_OPERATOR) as colleague:
         form = await refund_form(asker, payment_id, "2500.00")
         asked = await send(asker, f"/payments/{payment_id}/refund", form, reason="cancelled", typed="2'500.00")
@@ -219,6 +221,9 @@ async def test_above_the_limit_for_one_a_second_person_releases_it_and_never_who
     assert settled.status_code == 303
     assert "Done" in found.text
     assert await refunds_of(suite, payment_id) == [250_000]
+    assert await counted.of("batzen_console_actions_total", kind="refund", outcome="done") >= 1
+    assert await counted.of("batzen_console_approvals_opened_total", kind="refund") >= 1
+    assert await counted.of("batzen_console_approvals_decided_total", kind="refund", decision="released") >= 1
 
 
 async def test_one_wish_waits_once_and_is_released_as_it_was_seen(suite: Suite) -> None:
@@ -359,10 +364,12 @@ async def test_what_was_asked_for_may_be_withdrawn_or_declined_once(suite: Suite
         asked = await send(asker, f"/payments/{large}/refund", form, reason="a mistake", typed="2100.00")
         approval = asked.headers["location"]
         release = form_of(await colleague.get(approval), f"{approval}/release")
+        counted = await Counted.since_now(suite, "console")
         withdrawn = await send(asker, f"{approval}/decline", form_of(await asker.get(approval), f"{approval}/decline"))
         late = await send(colleague, f"{approval}/release", release, typed="2100.00")
 
     assert (withdrawn.status_code, late.status_code) == (303, 409)
+    assert await counted.of("batzen_console_approvals_decided_total", kind="refund", decision="withdrawn") >= 1
     assert await refunds_of(suite, large) == []
 
 

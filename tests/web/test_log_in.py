@@ -11,6 +11,7 @@ import pytest
 from local.suite import Suite
 from services.console.login.domain import challenge_of, key_of, own_path
 from services.runtime.database.connections import plain_dsn
+from tests.web.counted import Counted
 from tests.web.logging_in import OPERATOR, READER, SECOND_OPERATOR, console_browser, log_in, logged_in, way_back
 from tests.web.shop import a_shop
 
@@ -31,11 +32,13 @@ async def test_a_log_in_opens_a_session_and_leads_where_the_person_wanted(suite:
 async def test_a_log_in_begun_elsewhere_is_not_ended_here(suite: Suite) -> None:
     async with console_browser(suite) as attacker, console_browser(suite) as victim:
         address = await way_back(attacker, OPERATOR)
+        counted = await Counted.since_now(suite, "console")
         refused = await victim.get(address)
 
     assert refused.status_code == 403
     assert "You were not logged in" in refused.text
     assert COOKIE not in victim.cookies
+    assert await counted.of("batzen_console_logins_refused_total") >= 1
 
 
 async def test_an_address_of_the_way_back_works_once(suite: Suite) -> None:
