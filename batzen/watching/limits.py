@@ -41,6 +41,9 @@ class WatchLimits:
     """Readings of history by readers that fell behind."""
     renew_every_s: float = 5.0
     """How often a newer token of each end user is fetched."""
+    renew_parts: int = 20
+    """Parts of all people that this is done for one after the other: those who came together, as after a restart, have
+    their tokens expire together, and 5,000 that are signed at once hold up everything else for half a second."""
     seen_max: int = 10_000
     """Payments of which the last that was seen is remembered, ~1 KB each."""
 

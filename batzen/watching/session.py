@@ -118,13 +118,15 @@ class Session:
         """Return when there will be something to say at the latest; None if that depends on what happens."""
         return min((self.topics[payment_id].retry_at for payment_id in self._to_add), default=None)
 
-    def renew(self) -> None:
-        """See whether there are newer tokens for watches that run."""
+    def renew(self, part: int = 0, *, parts: int = 1) -> None:
+        """See whether there are newer tokens for watches that run, of one part of all people."""
         newest: dict[Principal, tuple[float, str]] = {}
         running: list[tuple[Principal, _Watch]] = []
         for payment_id, watch in self._watches.items():
             topic = self.topics.get(payment_id)
             if topic is None or topic.principal is None or watch.state is not _State.WATCHED:
+                continue
+            if hash(topic.principal.subject) % parts != part:
                 continue
             running.append((topic.principal, watch))
             for assertion, token in topic.tokens().items():

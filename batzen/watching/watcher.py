@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 import random
 import time
 from collections import defaultdict
@@ -186,10 +187,11 @@ class Watcher:
         self._run(connection.run())
 
     async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(self._limits.renew_every_s)
+        parts = self._limits.renew_parts
+        for part in itertools.cycle(range(parts)):
+            await asyncio.sleep(self._limits.renew_every_s / parts)
             for session in self._registry.sessions:
-                session.renew()
+                session.renew(part, parts=parts)
 
     def _withdraw(self, expectation: Expectation) -> None:
         if self._expectations.get(expectation.payment_id) is expectation:

@@ -46,6 +46,8 @@ class AssertionMinter:
         self._audience = audience
         self._now = now
         self._kept: OrderedDict[Person, tuple[str, str, datetime]] = OrderedDict()
+        self._loaded: tuple[str, ec.EllipticCurvePrivateKey, str] | None = None
+        """The key as it was read last, and its id: to read it takes longer than to sign."""
 
     def mint(self, person: Person) -> str:
         """Return a token that names the person, good for two minutes at least."""
@@ -67,9 +69,7 @@ class AssertionMinter:
         return (("authorization", f"Bearer {self.mint(person)}"),)
 
     def _signed(self, pem: str, person: Person, *, now: datetime, expire_time: datetime) -> str:
-        key = serialization.load_pem_private_key(pem.encode(), password=None)
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise TypeError("BATZEN_ASSERTION_KEY is not a key on the curve P-256")
+        key, kid = self._load(pem)
         claims = {
             "iss": self._issuer,
             "aud": self._audience,
@@ -81,7 +81,15 @@ class AssertionMinter:
             "iat": int(now.timestamp()),
             "exp": int(expire_time.timestamp()),
         }
-        return jwt.encode(claims, key, algorithm="ES256", headers={"kid": key_id(key)})
+        return jwt.encode(claims, key, algorithm="ES256", headers={"kid": kid})
+
+    def _load(self, pem: str) -> tuple[ec.EllipticCurvePrivateKey, str]:
+        if self._loaded is None or self._loaded[0] != pem:
+            key = serialization.load_pem_private_key(pem.encode(), password=None)
+            if not isinstance(key, ec.EllipticCurvePrivateKey):
+                raise TypeError("BATZEN_ASSERTION_KEY is not a key on the curve P-256")
+            self._loaded = (pem, key, key_id(key))
+        return self._loaded[1:]
 
 
 def audience_of(front: str, audience: str) -> str:

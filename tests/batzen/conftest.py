@@ -21,7 +21,13 @@ from tests.status.conftest import Replica, move, running_replica
 from tests.status.samples import NOW, open_request, snapshot
 
 LIMITS = WatchLimits(
-    reconnect_min_s=0.01, reconnect_max_s=0.05, poll_every_s=0.02, polls_per_s=1_000, renew_every_s=0.01, patience_s=20
+    reconnect_min_s=0.01,
+    reconnect_max_s=0.05,
+    poll_every_s=0.02,
+    polls_per_s=1_000,
+    renew_every_s=0.01,
+    renew_parts=1,
+    patience_s=20,
 )
 """As a client has them, but for the pauses."""
 STEPS = [snapshot(attempt=attempt) for attempt in range(1, 400)]

@@ -240,6 +240,24 @@ def test_a_newer_token_is_said_once_for_all_watches_of_a_user(desk: Desk) -> Non
     assert desk.said() == []
 
 
+def test_part_after_part_everybodys_newer_token_is_said_once(desk: Desk) -> None:
+    wallets = [Wallet(f"payer_{number}") for number in range(40)]
+    names = [f"pay_{number}" for number in range(40)]
+    for payment_id, wallet in zip(names, wallets, strict=True):
+        desk.join(payment_id, after_revision=1, assertion=wallet.assertion())
+    desk.said()
+    desk.hears(*(created(payment_id, 1) for payment_id in names))
+    for wallet in wallets:
+        wallet.number = 2
+
+    said = []
+    for part in range(4):
+        desk.sessions[0].renew(part, parts=4)
+        said.append(desk.said())
+    assert sorted(one for part in said for one in part) == sorted(f"renew {wallet.token}" for wallet in wallets)
+    assert all(len(part) < len(wallets) for part in said)
+
+
 def test_a_token_the_server_has_not_taken_yet_renews_nothing(desk: Desk) -> None:
     wallet = Wallet("ann")
     forger = Assertion(token("ann", number=99, is_good=False))
