@@ -124,6 +124,11 @@ class Storage:
         return await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S)
 
 
+async def check_server(server_url: str) -> None:
+    """Raise `PostgresError` with what to do unless the server of one's own can be used."""
+    await Storage(admin_url=server_url, passwords=Path()).check()
+
+
 @asynccontextmanager
 async def running_storage(directory: Path, *, server_url: str | None, prefix: str) -> AsyncIterator[Storage]:
     """Use the server at `server_url`, or run the embedded one in `directory` while inside. Raises `PostgresError`."""

@@ -42,7 +42,7 @@ from local.ports import HOST
 from local.postgres import PostgresError
 from local.processes import ROOT, Child, ProcessFailed, Spawn, own_interpreter
 from local.running import SuiteBusy, alone, begin_logs
-from local.storage import Storage, running_storage
+from local.storage import Storage, check_server, running_storage
 from sandbox.control import SandboxControl
 
 __all__ = ["Suite", "SuiteBusy", "running_suite"]
@@ -202,6 +202,8 @@ async def running_suite(
     children: dict[str, Child] = {}
     async with AsyncExitStack() as stack:
         stack.enter_context(alone(directory))
+        if server_url is not None:
+            await check_server(server_url)  # before anything is forgotten for it: a mistyped URL costs nothing
         begin()
         begin_logs(directory / "logs", names=(SANDBOX, *SERVICES, *fronts))
         issuer = Issuer(directory / "issuer", now=lambda: datetime.now(UTC))

@@ -14,6 +14,7 @@ import pytest
 
 from batzen.status.v1.status_pb2 import ListPaymentsRequest
 from local.ports import free_ports
+from local.postgres import PostgresError
 from local.processes import ROOT, Child, ProcessFailed
 from local.storage import Storage
 from local.suite import Suite, SuiteBusy
@@ -137,6 +138,7 @@ import asyncio, sys
 from pathlib import Path
 from local.child import end_with_parent
 from local.ports import free_ports
+from local.postgres import PostgresError
 from tests.local.fast_suite import fast_suite
 
 async def main():
@@ -209,3 +211,14 @@ async def test_a_child_that_does_not_listen_to_sigterm_is_killed(
     await asyncio.to_thread(_until_written, directory / "deaf.log")
 
     assert await child.stop() == -signal.SIGKILL
+
+
+async def test_a_server_that_cannot_be_used_lets_nothing_be_forgotten(directory: Path) -> None:
+    begun: list[bool] = []
+    with pytest.raises(PostgresError, match="begins with mysql"):
+        async with fast_suite(
+            directory, ports=free_ports(), server_url="mysql://me@127.0.0.1/x", begin=lambda: begun.append(True)
+        ):
+            pass
+
+    assert begun == []
