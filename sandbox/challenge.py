@@ -38,11 +38,12 @@ def is_due(world: World, method: Object, *, off_session: bool) -> bool:
             return not off_session
 
 
-def ask(world: World, intent: Object, *, return_url: str | None) -> None:
-    """Send the payer of a payment or setup to the bank's page."""
+def ask(world: World, intent: Object, params: dict[str, Any]) -> None:
+    """Send the payer of a payment or setup to the bank's page; Stripe.js shows it over its own where it is there."""
+    return_url = params.get("return_url")
     url = f"{world.base_url()}/3ds/{intent['id']}?client_secret={intent['client_secret']}"
     action: Object
-    if return_url:
+    if return_url and not params.get("use_stripe_sdk"):
         action = {"redirect_to_url": {"return_url": return_url, "url": url}, "type": "redirect_to_url"}
     else:
         action = {

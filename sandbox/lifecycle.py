@@ -37,7 +37,7 @@ def confirm(world: World, intent: Object, params: dict[str, Any]) -> None:
         if off_session or params.get("error_on_requires_action"):
             _decline(world, intent, method, decline=UNATTENDED, authenticated=False)
         intent["last_payment_error"] = None
-        challenge.ask(world, intent, return_url=params.get("return_url"))
+        challenge.ask(world, intent, params)
         return
     _take(world, intent, method, authenticated=False, off_session=off_session)
 

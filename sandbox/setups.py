@@ -141,7 +141,7 @@ def _confirm(world: World, setup: Object, params: dict[str, Any]) -> None:
     mandates.ensure(world, setup, method, params, reusable=True)
     setup.update(latest_attempt=f"setatt_{world.token(_ATTEMPT_LENGTH)}", last_setup_error=None)
     if challenge.is_due(world, method, off_session=False):
-        challenge.ask(world, setup, return_url=params.get("return_url"))
+        challenge.ask(world, setup, params)
         return
     decline = methods.refusal(world, method, charged=False)
     if decline is not None:

@@ -287,7 +287,8 @@
     const dialog = document.createElement("dialog");
     const frame = document.createElement("iframe");
     const close = document.createElement("button");
-    frame.src = url;
+    const { pathname, search } = new URL(url);
+    frame.src = `${ORIGIN}${pathname}${search}`; // from where the script is: that is what a page's policy lets frames be of
     frame.title = "3-D Secure";
     frame.style.cssText = "width:min(30rem,85vw);height:min(28rem,70vh);border:0;display:block";
     close.type = "button";

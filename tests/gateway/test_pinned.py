@@ -139,6 +139,14 @@ SENT = [
     ),
     (
         ConfirmIntent,
+        CONFIRM | {"confirmation_token_id": "ctoken_1", "use_stripe_sdk": True},
+        payment(attempt(IntentState.REQUIRES_PAYMENT_METHOD)),
+        "intent.confirm:f6331b6c-b55f-51a1-9281-7a2f8f3fca8c",
+        '{"return_url": "https://shop.example/return", "expand": ["latest_charge", "payment_method"], '
+        '"confirmation_token": "ctoken_1", "use_stripe_sdk": true}',
+    ),
+    (
+        ConfirmIntent,
         CONFIRM | {"payment_method_id": "pm_1", "off_session": True},
         payment(attempt(IntentState.REQUIRES_PAYMENT_METHOD)),
         "intent.confirm:f6331b6c-b55f-51a1-9281-7a2f8f3fca8c",

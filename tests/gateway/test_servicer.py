@@ -60,6 +60,7 @@ CONFIRM_FIELDS = [
     ({"payment_method_id": "pm_1/../pi_1"}, INVALID, "payment_method_id"),
     ({"payment_method_id": "pi_1"}, INVALID, "payment_method_id"),
     ({"payment_method_id": None, "confirmation_token_id": ".."}, INVALID, "confirmation_token_id"),
+    ({"use_stripe_sdk": True}, INVALID, "use_stripe_sdk"),
     ({"payment_method_id": None, "confirmation_token_id": "pm_card_visa"}, INVALID, "confirmation_token_id"),
     ({"return_url": ""}, MISSING, "return_url"),
     ({"return_url": "http://shop.example/"}, INVALID, "return_url"),

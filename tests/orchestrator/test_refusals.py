@@ -323,6 +323,14 @@ async def test_what_is_no_id_of_a_method_is_refused_by_its_field_and_it_stays_th
     assert (await journeys.states(payment_id))[-1] == "SUCCEEDED"
 
 
+async def test_no_bank_is_asked_over_a_page_whose_library_made_no_token(
+    orchestrator: OrchestratorServiceStub, journeys: Journeys
+) -> None:
+    payment_id = await journeys.started()
+    refusal = await refused(orchestrator.SubmitPayment(submit(payment_id, use_stripe_sdk=True)))
+    assert (refusal.reason, refusal.field) == ("FIELD_INVALID", "use_stripe_sdk")
+
+
 async def test_refunds_that_cannot_be(orchestrator: OrchestratorServiceStub, journeys: Journeys) -> None:
     payment_id = await journeys.paid()
     refusal = await refused(orchestrator.RefundPayment(refund(payment_id, 100, expected_refundable=chf(9_999))))

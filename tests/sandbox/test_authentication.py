@@ -96,6 +96,17 @@ async def test_without_a_return_url_the_payers_own_page_asks(v1: Api, control: S
     assert (await control.authenticate(intent.id, succeed=False))["status"] == "requires_payment_method"
 
 
+async def test_where_stripe_js_is_at_hand_it_asks_over_the_page_whatever_the_return_url(v1: Api) -> None:
+    intent = await v1.payment_intents.create_async({"amount": 500, "currency": "chf"})
+
+    seen = await v1.payment_intents.confirm_async(
+        intent.id, {"payment_method": CARD, "return_url": "https://shop.example/back", "use_stripe_sdk": True}
+    )
+
+    assert seen.next_action is not None
+    assert (seen.status, seen.next_action.type) == ("requires_action", "use_stripe_sdk")
+
+
 async def test_the_answer_counts_once(v1: Api, control: SandboxControl, browser: httpx.AsyncClient) -> None:
     intent = await paid(v1, card=CARD)
     url = intent.next_action.redirect_to_url.url

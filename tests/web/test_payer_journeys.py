@@ -78,15 +78,35 @@ async def test_a_card_is_entered_in_our_page_and_is_stripes_alone(page: Page, sh
     assert not any("4242" in one for one in sent)
 
 
-async def test_a_bank_that_asks_about_a_card_from_the_form_is_answered_and_the_payer_comes_back(
-    page: Page, shop: Shop, payer_id: str
+@pytest.mark.parametrize(("button", "then"), [("Complete", THANKS), ("Fail", "How would you like to pay?")])
+async def test_a_bank_that_asks_about_a_card_from_the_form_is_answered_over_our_page(
+    page: Page, shop: Shop, payer_id: str, button: str, then: str
 ) -> None:
+    """The script that made the token shows what the bank asks; our page is never left."""
+    left: list[str] = []
+    page.on("framenavigated", lambda frame: left.append(frame.url) if frame == page.main_frame else None)
     await at_form(page, shop, payer_id)
     await page.locator("button.pay:not([aria-disabled])").wait_for()
     await enter(page, "4000 0027 6000 3184")
     await page.get_by_role("button", name="Pay CHF 60.00").click()
     await see(page, "Your payment needs attention")
-    await payers.authenticate(page, agree=True)
+    await page.get_by_role("button", name="Confirm with your bank").click()
+    await page.frame_locator("iframe[title='3-D Secure']").get_by_role("button", name=button).click()
+    await see(page, then)
+    assert not [url for url in left if "/3ds/" in url]
+
+
+async def test_a_window_of_the_bank_that_is_closed_is_opened_again(page: Page, shop: Shop, payer_id: str) -> None:
+    await at_form(page, shop, payer_id)
+    await page.locator("button.pay:not([aria-disabled])").wait_for()
+    await enter(page, "4000 0027 6000 3184")
+    await page.get_by_role("button", name="Pay CHF 60.00").click()
+    confirm = page.get_by_role("button", name="Confirm with your bank")
+    await confirm.click()
+    await page.get_by_role("button", name="Close").click()
+    await see(page, "Your payment needs attention")
+    await confirm.click()
+    await page.frame_locator("iframe[title='3-D Secure']").get_by_role("button", name="Complete").click()
     await see(page, THANKS)
 
 

@@ -156,6 +156,9 @@ class CheckoutActions:
         )
         if form.get("method") == steps.AS_ENTERED:
             asked.confirmation_token_id = form.get("token", "")
+            asked.use_stripe_sdk = bool(
+                asked.confirmation_token_id
+            )  # the script that made it shows the bank's question
         else:
             asked.payment_method_id = form.get("method", "")
         await self._room.front.peers.calls.orchestrator.SubmitPayment(asked, metadata=self._room.word(visit))

@@ -33,6 +33,8 @@ class ConfirmIntentParams(Params):
     keep_method: bool = False
     consent_actor_id: str = ""
     """Who agreed that the method is kept; empty where none is."""
+    use_stripe_sdk: bool = False
+    """What the bank asks for is shown by Stripe's library in the payer's browser, which is not sent away."""
     intent_id: str = ""
     body: Json | None = None
 
@@ -139,6 +141,8 @@ def _body(intent: Intent, asked: ConfirmIntentParams) -> Json:
         body["payment_method"] = asked.payment_method_id
     if asked.confirmation_token_id:
         body["confirmation_token"] = asked.confirmation_token_id
+    if asked.use_stripe_sdk:
+        body["use_stripe_sdk"] = True
     if intent.is_setup:
         if asked.off_session:
             raise FieldInvalid(field="off_session", detail="must not be set where a method is kept: its payer is there")

@@ -105,6 +105,8 @@ def confirm_params(request: intents_pb2.ConfirmIntentRequest) -> ConfirmIntentPa
             raise FieldMissing(field="payment_method_id")
     if request.off_session and method_id is None:
         raise FieldInvalid(field="off_session", detail="must not be set with a token: its payer is there")
+    if request.use_stripe_sdk and token_id is None:
+        raise FieldInvalid(field="use_stripe_sdk", detail="must not be set without a token that the library made")
     if request.off_session and request.keep_method:
         raise FieldInvalid(field="keep_method", detail="must not be set: what is charged off-session is kept already")
     return ConfirmIntentParams(
@@ -115,6 +117,7 @@ def confirm_params(request: intents_pb2.ConfirmIntentRequest) -> ConfirmIntentPa
         off_session=request.off_session,
         keep_method=request.keep_method,
         consent_actor_id=consent_actor(request.consent_actor_id, keeps=request.keep_method),
+        use_stripe_sdk=request.use_stripe_sdk,
         send_before_time=send_before(request),
     )
 

@@ -65,6 +65,8 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
             fields.url(message.return_url, field="return_url")
         if message.consent_actor_id:
             fields.identifier(message.consent_actor_id, field="consent_actor_id")
+        if message.use_stripe_sdk and not message.confirmation_token_id:
+            raise FieldInvalid(field="use_stripe_sdk", detail="Only with a token that the library made.")
         if message.HasField("expected_total"):
             fields.money(message.expected_total, field="expected_total", least_minor=0)
 
@@ -138,6 +140,7 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
             send_before_time=request.send_before_time,
             keep_method=message.keep_method,
             consent_actor_id=message.consent_actor_id,
+            use_stripe_sdk=message.use_stripe_sdk,
         )
         try:
             async with self._outbox.flushing(work):  # watchers see it while the bank decides

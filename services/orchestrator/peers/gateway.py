@@ -187,6 +187,7 @@ class Gateway:
         keep_method: bool = False,
         consent_actor_id: str = "",
         off_session: bool = False,
+        use_stripe_sdk: bool = False,
     ) -> GatewayAnswer:
         """Confirm the current attempt's intent with a method; Stripe is not asked after `send_before_time`."""
         keeps = keep_method or plan.attempt_kind is AttemptKind.SETUP_INTENT
@@ -198,6 +199,7 @@ class Gateway:
             keep_method=keeps,
             consent_actor_id=consent_actor_id if keeps else "",
             off_session=off_session,
+            use_stripe_sdk=use_stripe_sdk,
         )
         if payment_method_id:
             request.payment_method_id = payment_method_id
