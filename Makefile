@@ -39,7 +39,7 @@ test-web: $(STATE)/dev.stamp $(STATE)/stubs.stamp $(STATE)/web.stamp $(STATE)/we
 # tests/suite against Stripe's test mode, of an account of which docs/stripe-test-mode.md says what it needs.
 test-stripe: $(STATE)/dev.stamp $(STATE)/stubs.stamp
 	@test -n "$$BATZEN_STRIPE_TEST_KEY" || { echo "BATZEN_STRIPE_TEST_KEY is not set: a key of Stripe's test mode, sk_test_… (docs/stripe-test-mode.md)."; exit 2; }
-	$(BIN)/python -m pytest -q tests/suite -m "not soak and not faults"
+	BATZEN_AT_STRIPE=1 $(BIN)/python -m pytest -q tests/suite -m "not soak and not faults"
 
 # The first hour of somebody who has nothing but the README: a clone, an empty home, no rights, 80 columns, then no network.
 # What they typed and saw is in .batzen/hour.txt.

@@ -42,6 +42,12 @@ def test_what_is_marked_is_there_and_what_uses_the_stand_in_alone_is_marked() ->
             assert not used or at_stripe.why_stand_in(test, file), f"{file}::{test} uses {used}"
 
 
+def test_an_exported_key_alone_leads_no_other_run_to_stripe() -> None:
+    assert not at_stripe.is_asked_for({at_stripe.KEY: "sk_test_1"})
+    assert not at_stripe.is_asked_for({at_stripe.SWITCH: "1"})
+    assert at_stripe.is_asked_for({at_stripe.SWITCH: "1", at_stripe.KEY: "sk_test_1"})
+
+
 def test_what_a_run_has_shown_is_told() -> None:
     crash = SimpleNamespace(reprcrash=SimpleNamespace(message="AssertionError: the intent\nis canceled"))
     stats = {
@@ -65,7 +71,11 @@ def test_what_a_run_has_shown_is_told() -> None:
 async def test_the_command_works_against_a_stripe_of_which_only_the_address_is_known() -> None:
     """The stand-in as if it were Stripe: started elsewhere, with none of its controls used."""
     async with running() as sandbox:
-        environ = os.environ | {at_stripe.KEY: "sk_test_elsewhere", at_stripe.BASE: sandbox.base_url}
+        environ = os.environ | {
+            at_stripe.SWITCH: "1",
+            at_stripe.KEY: "sk_test_elsewhere",
+            at_stripe.BASE: sandbox.base_url,
+        }
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", str(HERE / "test_states.py")]
         run = await _run(command, environ)
 
