@@ -37,7 +37,7 @@ def build(front: Front, settings: BffSettings, analytics: Analytics, webhooks: W
             *sessions.routes(front, settings),
             *events.routes(front),
             *webhooks.routes(),
-            *api.routes(front, addresses),
+            *api.routes(front, settings.tenants, addresses),
             *checkout.routes(front, settings, analytics),
         ],
         origins=settings.origins,

@@ -59,7 +59,7 @@ class Tenant:
     home: str = ""
     """Where payers came from, log in, and go back to."""
     return_origins: tuple[str, ...] = ()
-    """Where else a payer may be sent back to."""
+    """Where else payers may come from, and be sent back to by what is asked over REST."""
     publishable_key: str = ""
     """Stripe's, for a form in our page."""
     offers_form: bool = False
@@ -68,6 +68,19 @@ class Tenant:
     """Whether payers get mails, so that a page may promise one."""
     time_zone: str = TIME_ZONE
     logo: Logo | None = field(default=None, repr=False)
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """The tenant's own, as it names them."""
+        return frozenset({origin_of(one) for one in (self.home, *self.return_origins)} - {""})
+
+    def takes_back(self, address: str, *, own_origin: str, is_service: bool) -> bool:
+        """Tell whether a payer may be sent back to an address: to the tenant, or to this front.
+
+        A service of a tenant that names none may send its payers where it likes; a payer may not.
+        """
+        known = self.origins
+        return origin_of(address) in known | {origin_of(own_origin)} or (is_service and not known)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +92,15 @@ class Tenants:
     def of(self, tenant_id: str) -> Tenant:
         """Return a tenant; one that the file does not name has a name and nothing else."""
         return self.by_id.get(tenant_id) or Tenant(name=tenant_id.replace("_", " ").replace("-", " ").title())
+
+
+def origin_of(address: str) -> str:
+    """Return the origin of an address; empty for one that has none."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.netloc}".lower() if parts.scheme and parts.netloc else ""
 
 
 def read_tenants(path: str) -> Tenants:
@@ -128,6 +150,8 @@ def _check(place: str, name: str, value: object) -> None:
         raise TenantsUnreadable(f"{place} is not known")
     if not is_good:
         raise TenantsUnreadable(f"{place} has another type")
+    if name == "return_origins" and not all(one and origin_of(one) == one.lower() for one in cast("list[str]", value)):
+        raise TenantsUnreadable(f"{place} has what is no origin, such as https://www.example.com")
     if name in ("terms", "privacy", "home") and not _is_page(str(value)):
         raise TenantsUnreadable(f"{place} is no address of a page")
     if name == "support" and not (_is_page(str(value)) or str(value).startswith("mailto:")):

@@ -7,10 +7,11 @@ from typing import cast
 
 from services.bff.api.application import described
 from services.bff.api.openapi import specification
+from services.bff.tenants import Tenants
 from services.web.front import Front
 
 
 def openapi() -> str:
     """Return the description as text. No front runs: nothing of it is used before it is called."""
-    found = specification(described(cast("Front", None)))
+    found = specification(described(cast("Front", None), Tenants()))
     return json.dumps(found, indent=1, ensure_ascii=False) + "\n"

@@ -96,6 +96,8 @@ async def test_texts_of_others_are_texts_and_never_part_of_a_page(suite: Suite) 
 
     for page in pages:
         assert page.status_code == 200
+        policy = page.headers["content-security-policy"]
+        assert policy.endswith("require-trusted-types-for 'script'; trusted-types batzen")
         assert planted not in page.text
         assert "&lt;img/src=x" in page.text
     assert file.headers["content-disposition"] == 'attachment; filename="payments.csv"'

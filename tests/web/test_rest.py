@@ -255,6 +255,25 @@ async def test_kept_methods_are_ones_own(shop: Shop) -> None:
     assert forgotten.status_code == 204
 
 
+async def test_a_payer_is_sent_back_to_no_place_that_is_not_their_tenants(shop: Shop) -> None:
+    payment_id = (await shop.start())["payment"]["payment_id"]
+    bodies = {
+        f"/v1/payments/{payment_id}/confirm": a_confirm() | {"return_url": "https://evil.example/"},
+        "/api/payments/confirm": {
+            "paymentId": payment_id,
+            "paymentMethodId": "pm_card_visa",
+            "returnUrl": "https://evil.example/",
+        },
+    }
+    answers = [await shop.payer.post(path, json=body, headers=key()) for path, body in bodies.items()]
+    own = a_confirm() | {"return_url": f"{shop.suite.front_url('bff')}/return/{payment_id}"}
+    paid = await shop.payer.post(f"/v1/payments/{payment_id}/confirm", json=own, headers=key(), timeout=20)
+
+    assert [(one.status_code, one.json()["code"]) for one in answers] == [(400, "FIELD_INVALID")] * 2
+    assert answers[0].json()["field"] == "return_url"
+    assert (paid.status_code, paid.json()["payment"]["state"]) == (200, "SUCCEEDED")
+
+
 async def test_the_description_is_the_stored_one_and_its_page_shows_all_of_it(shop: Shop) -> None:
     described = await shop.nobody.get("/v1/openapi.json")
     page = await shop.nobody.get("/v1/docs")

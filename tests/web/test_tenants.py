@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.bff.tenants import TenantsUnreadable, read_tenants
+from services.bff.tenants import Tenant, TenantsUnreadable, read_tenants
 
 
 def test_a_tenant_says_its_name_its_addresses_and_its_logo(tmp_path: Path) -> None:
@@ -31,6 +31,7 @@ def test_a_tenant_says_its_name_its_addresses_and_its_logo(tmp_path: Path) -> No
         ("support = 'tel:1'", "main.support is neither"),
         ("publishable_key = 'sk_live_1'", "main.publishable_key is no publishable key"),
         ("time_zone = 'Mars/Olympus'", "main.time_zone is no time zone"),
+        ("return_origins = ['https://shop.example/back']", "main.return_origins has what is no origin"),
         ("logo = 'none.svg'", "main.logo is no file"),
         ("name = ''", "main has no name"),
     ],
@@ -42,3 +43,35 @@ def test_what_is_wrong_is_named(tmp_path: Path, line: str, problem: str) -> None
 
     with pytest.raises(TenantsUnreadable, match=problem):
         read_tenants(str(file))
+
+
+OWN = "https://pay.example"
+NAMED = Tenant(name="Shop", home="https://shop.example/bookings", return_origins=("https://www.shop.example",))
+
+
+@pytest.mark.parametrize(
+    ("address", "is_taken"),
+    [
+        ("https://shop.example/thanks?booking=1", True),
+        ("HTTPS://WWW.SHOP.EXAMPLE/{PAYMENT_ID}", True),
+        (f"{OWN}/return/{{PAYMENT_ID}}", True),
+        ("https://shop.example:8443/thanks", False),
+        ("http://shop.example/thanks", False),
+        ("https://shop.example.evil.example/", False),
+        ("https://shop.example@evil.example/", False),
+        ("https://evil.example\\@shop.example/", False),
+        ("//shop.example/", False),
+        ("/thanks", False),
+        ("https://[", False),
+    ],
+)
+def test_payers_are_sent_back_to_where_their_tenant_is(address: str, *, is_taken: bool) -> None:
+    for is_service in (True, False):
+        assert NAMED.takes_back(address, own_origin=OWN, is_service=is_service) == is_taken
+
+
+def test_a_service_of_a_tenant_that_names_no_origin_may_name_any_and_a_payer_may_not() -> None:
+    nameless = Tenant(name="Shop")
+
+    assert nameless.takes_back("https://shop.example/", own_origin=OWN, is_service=True)
+    assert not nameless.takes_back("https://shop.example/", own_origin=OWN, is_service=False)

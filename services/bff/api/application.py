@@ -24,6 +24,7 @@ from services.bff.api.reading import ExactRoute
 from services.bff.api.who import CALLERS
 from services.bff.callers import Callers
 from services.bff.sessions.resource import SessionResources
+from services.bff.tenants import Tenants
 from services.web.assertions import audience_of
 from services.web.front import Front
 from services.web.rates import AddressRates
@@ -50,9 +51,9 @@ class Beneath(BaseRoute):
         await self._app(scope, receive, send)
 
 
-def rest(front: Front, addresses: AddressRates) -> FastAPI:
+def rest(front: Front, tenants: Tenants, addresses: AddressRates) -> FastAPI:
     """Return the application of both forms."""
-    app = described(front)
+    app = described(front, tenants)
     setattr(app.state, CALLERS, callers_of(front, addresses))
     app.add_route(SPECIFICATION_PATH, _specification, methods=["GET"], include_in_schema=False)
     app.add_route(REFERENCE_PATH, Reference(front, app).page, methods=["GET"], include_in_schema=False)
@@ -67,7 +68,7 @@ def callers_of(front: Front, addresses: AddressRates) -> Callers:
     return Callers(front, verifier, addresses)
 
 
-def described(front: Front) -> FastAPI:
+def described(front: Front, tenants: Tenants) -> FastAPI:
     """Return the application as its description has it; nothing of the front is used before it is called."""
     app = FastAPI(
         title=TITLE,
@@ -77,7 +78,7 @@ def described(front: Front) -> FastAPI:
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
     )
-    operations = Operations(front)
+    operations = Operations(front, tenants)
     modern = APIRouter(prefix="/v1", route_class=ExactRoute, tags=["v1"])
     PaymentResources(front, operations).add_to(modern)
     MethodResources(front).add_to(modern)
@@ -97,6 +98,6 @@ async def _specification(request: Request) -> Response:
     return JSONResponse(specification(request.app), headers={"Cache-Control": "no-cache"})
 
 
-def routes(front: Front, addresses: AddressRates) -> list[BaseRoute]:
+def routes(front: Front, tenants: Tenants, addresses: AddressRates) -> list[BaseRoute]:
     """Return the routes of REST; they take all of `/v1/` and `/api/` that nothing before them took."""
-    return [Beneath(PREFIXES, rest(front, addresses))]
+    return [Beneath(PREFIXES, rest(front, tenants, addresses))]

@@ -11,8 +11,11 @@ from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.status.v1 import status_pb2
 from batzen.type.v1.payment_pb2 import PaymentState
 from services.bff.callers import Asker
+from services.bff.tenants import Tenants
+from services.web.failures import Refusal
 from services.web.front import Front
 
+ELSEWHERE: Final = "It is of none of the tenant's origins, to which alone a payer is sent back."
 BOOKING_PAYMENTS_MAX: Final = 20
 """Of one booking that are looked at; one is open at a time, and each of the others has ended."""
 DISPLAY_LOCALES: Final = ("de-CH", "fr-CH", "it-CH", "en-CH")
@@ -45,8 +48,9 @@ class Submitted:
 class Operations:
     """The commands and queries of payments."""
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: Front, tenants: Tenants) -> None:
         self._front = front
+        self._tenants = tenants
 
     @property
     def public_origin(self) -> str:
@@ -56,6 +60,17 @@ class Operations:
     def return_url(self, payment_id: str = "{PAYMENT_ID}") -> str:
         """Return where a browser comes back to. Before a payment has an id, its start fills it in."""
         return f"{self.public_origin}/return/{payment_id}"
+
+    def check_returns(self, asker: Asker, **addresses: str) -> None:
+        """See that payers are sent back to where their tenant is, by the fields that say so.
+
+        Raises:
+            Refusal: FIELD_INVALID, of the first that leads elsewhere.
+        """
+        tenant = self._tenants.of(asker.tenant_id)
+        for field, address in addresses.items():
+            if address and not tenant.takes_back(address, own_origin=self.public_origin, is_service=asker.is_service):
+                raise Refusal(400, "FIELD_INVALID", field=field, explanation=ELSEWHERE)
 
     async def start(self, asker: Asker, request: pb.StartPaymentRequest) -> pb.PaymentSession:
         """Start a payment; only a service may."""

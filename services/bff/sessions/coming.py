@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import urlsplit
 
-from services.bff.tenants import Tenant
+from services.bff.tenants import Tenant, origin_of
 
 OWN_SITES: Final = frozenset({"none", "same-origin", "same-site"})
 """`Sec-Fetch-Site` of what a person typed or opened from outside the web, and of what hosts of our own domain sent."""
@@ -18,13 +17,4 @@ def is_sent_by_others(tenant: Tenant, *, fetch_site: str | None, referer: str | 
     """
     if fetch_site in OWN_SITES:
         return False
-    known = {_origin(address) for address in (own_origin, tenant.home, *tenant.return_origins)} - {""}
-    return _origin(referer or "") not in known
-
-
-def _origin(address: str) -> str:
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return ""
-    return f"{parts.scheme}://{parts.netloc}".lower() if parts.scheme and parts.netloc else ""
+    return origin_of(referer or "") not in tenant.origins | {origin_of(own_origin)}

@@ -62,6 +62,7 @@ class LegacyPayments:
         method = body.payment_method_id or body.confirmation_token_id
         if not method:
             raise Refusal(400, "FIELD_MISSING", field="paymentMethodId")
+        self._operations.check_returns(asker, returnUrl=body.return_url)
         snapshot = payment.snapshot
         # After a decline the same card may be tried once more; a lost answer is asked for again by the same id.
         seen = () if body.amount_minor is None else (body.amount_minor, body.currency)
@@ -142,6 +143,7 @@ class LegacyPayments:
         lines = lines_of(body)
         request_id = of_key(asker, "create-intent", key) if key else await self._derived(asker, body)
         pages = body if isinstance(body, models.CreateCheckoutSession) else models.CreateCheckoutSession(booking_id="-")
+        self._operations.check_returns(asker, successUrl=pages.success_url, cancelUrl=pages.cancel_url)
         request = pb.StartPaymentRequest(
             request_id=request_id,
             payer=pb.Payer(payer_id=body.user_id, email=body.email, name=body.name, locale=body.locale),

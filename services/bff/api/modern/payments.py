@@ -58,6 +58,7 @@ class PaymentResources:
         self, asker: Service, body: models.StartPayment, response: Response, key: NeededKey
     ) -> models.Session:
         """Start a payment. By a service alone, which answers for price and bookings."""
+        self._operations.check_returns(asker, return_url=body.return_url, cancel_url=body.cancel_url)
         request = start_request(body, self._operations, request_id=of_key(asker, "start", key))
         session = await self._operations.start(asker, request)
         response.headers["Location"] = f"/v1/payments/{session.payment.payment_id}"
@@ -115,6 +116,7 @@ class PaymentResources:
         """Submit a method at the price shown. A decline is a state: 200 with `last_error`. 202: it is not known yet."""
         if body.expected_total is None and not asker.is_service:
             raise Refusal(400, "FIELD_MISSING", field="expected_total")
+        self._operations.check_returns(asker, return_url=body.return_url)
         request_id = of_key(asker, f"confirm|{payment_id}", key)
         submitted = await self._operations.submit(
             asker, confirm_request(body, self._operations, payment_id=payment_id, request_id=request_id)
