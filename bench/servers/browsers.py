@@ -34,6 +34,7 @@ from services.bff.api.who import CALLERS
 from services.bff.callers import Asker
 from services.bff.events.one import Transitions
 from services.bff.events.told import Frames
+from services.bff.tenants import Tenants
 from services.runtime.observability.metrics import OFF
 from services.web.assertions import AssertionMinter, Person
 from services.web.events.streams import EventStreams
@@ -117,7 +118,7 @@ async def ours(port: int, status_port: int) -> None:
     )
     minter = AssertionMinter(key.decode, issuer="bff", audience="batzen", now=partial(datetime.now, UTC))
     async with Client(token=str, addresses=Addresses(status=f"127.0.0.1:{status_port}")) as client:
-        rest = described(cast("Front", SimpleNamespace(peers=SimpleNamespace(calls=client))))
+        rest = described(cast("Front", SimpleNamespace(peers=SimpleNamespace(calls=client))), Tenants())
         setattr(rest.state, CALLERS, Asking(minter))
         streaming = Route("/v1/payments/{payment_id}/events", Ours(client, minter, streams))
         app = Starlette(routes=[streaming, Beneath(("/v1/",), rest)])
