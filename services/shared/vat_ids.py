@@ -51,19 +51,22 @@ _FORMS: Final = {
 
 
 def read_vat_id(entered: str) -> str:
-    """Return a number as it is written on a receipt: `CHE-123.456.788 MWST`, `DE123456789`. Raises ValueError."""
+    """Return a number as it is written on a receipt: `CHE-123.456.788 MWST`, `DE123456789`.
+
+    Raises ValueError with what it must be.
+    """
     if len(entered) > CHARACTERS_MAX:
-        raise ValueError(f"has more than {CHARACTERS_MAX} characters")
+        raise ValueError(f"must have at most {CHARACTERS_MAX} characters")
     bare = _BETWEEN.sub("", entered).upper()
     if not bare.isascii():
-        raise ValueError("has characters that no VAT id has")
+        raise ValueError("must have ASCII characters alone")
     if swiss := _SWISS.fullmatch(bare):
         return "CHE-{}.{}.{} {}".format(*swiss.groups(default="MWST"))
     if norwegian := _NORWEGIAN.fullmatch(bare):
         return f"NO{norwegian[1]}MVA"
     form = _FORMS.get(bare[:2])
     if form is None:
-        raise ValueError("begins with no country of ours: the EU's, CHE, GB, LI, NO, XI")
+        raise ValueError("must begin with a country of the EU, CHE, GB, LI, NO or XI")
     if not re.fullmatch(form, bare[2:]):
-        raise ValueError(f"has another form than those of {bare[:2]}")
+        raise ValueError(f"must have the form of those of {bare[:2]}")
     return bare

@@ -47,5 +47,5 @@ def test_a_number_is_written_in_one_way_however_it_is_entered(entered: str, writ
     ],
 )
 def test_what_is_no_number_of_a_country_is_refused(entered: str) -> None:
-    with pytest.raises(ValueError, match=r"has|begins"):
+    with pytest.raises(ValueError, match="must"):
         read_vat_id(entered)

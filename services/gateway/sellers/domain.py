@@ -109,7 +109,7 @@ def statement_descriptor_suffix(value: str, *, field: str) -> str:
 def receipt_name(value: str, *, field: str) -> str:
     """Return what receipts call a seller, on one line; empty for nothing."""
     if len(value) > RECEIPT_NAME_CHARACTERS_MAX or not value.isprintable() or value != value.strip():
-        detail = f"At most {RECEIPT_NAME_CHARACTERS_MAX} printable characters, none of them a space at an end."
+        detail = f"must have at most {RECEIPT_NAME_CHARACTERS_MAX} printable characters, none at an end a space"
         raise FieldInvalid(field=field, detail=detail)
     return value
 
@@ -121,4 +121,4 @@ def vat_id(value: str, *, field: str) -> str:
     try:
         return read_vat_id(value)
     except ValueError as error:
-        raise FieldInvalid(field=field, detail=f"It {error}.") from error
+        raise FieldInvalid(field=field, detail=str(error)) from error

@@ -66,7 +66,7 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
         if message.consent_actor_id:
             fields.identifier(message.consent_actor_id, field="consent_actor_id")
         if message.use_stripe_sdk and not message.confirmation_token_id:
-            raise FieldInvalid(field="use_stripe_sdk", detail="Only with a token that the library made.")
+            raise FieldInvalid(field="use_stripe_sdk", detail="must be unset without a token that the library made")
         if message.HasField("expected_total"):
             fields.money(message.expected_total, field="expected_total", least_minor=0)
 

@@ -222,7 +222,7 @@ def _policy(asked: pb.NotificationPolicy) -> NotificationPolicy:
 
 def _address(asked: Sequence[str]) -> tuple[str, ...]:
     if len(asked) > ADDRESS_LINES_MAX:
-        raise FieldInvalid(field="policy.address", detail=f"At most {ADDRESS_LINES_MAX} lines.")
+        raise FieldInvalid(field="policy.address", detail=f"must be at most {ADDRESS_LINES_MAX} lines")
     return tuple(_line(one, field=f"policy.address[{place}]") for place, one in enumerate(asked))
 
 
@@ -230,7 +230,7 @@ def _vat_id(asked: str) -> str:
     try:
         return read_vat_id(asked) if asked else ""
     except ValueError as error:
-        raise FieldInvalid(field="policy.vat_id", detail=f"It {error}.") from error
+        raise FieldInvalid(field="policy.vat_id", detail=str(error)) from error
 
 
 def _switches(asked: Sequence[pb.NotificationSwitch]) -> tuple[ChannelSwitch, ...]:
