@@ -20,6 +20,7 @@ _PRINTED: Final = re.compile(r"<!-- printed: (?P<name>[^>]+?) -->\n.*?<!-- end -
 _COMMENT: Final = re.compile(r"<!--.*?-->", re.DOTALL)
 _BREAK: Final = re.compile(r"<br\s*/?>")
 _IMAGE: Final = re.compile(r"<img ([^>]*?)/?>")
+_HEADING: Final = re.compile(r'<h([23]) id="([^"]+)">([^<]+)</h')
 _TAG: Final = re.compile(r"<[^>]*>")
 _OUTSIDE: Final = re.compile(r"[a-z]+:")
 
@@ -52,7 +53,9 @@ def rendered(
         return f"\n@@part-{len(places) - 1}@@\n"
 
     tokens = _PARSER.parse(_PRINTED.sub(placed, text))
-    for token in tokens:
+    for i, token in enumerate(tokens):
+        if token.type == "th_open" and not tokens[i + 1].content:
+            token.tag = tokens[i + 2].tag = "td"  # what heads nothing is no heading
         if aligned := token.attrs.pop("style", None):  # of a column; the site's style has a class for it
             token.attrSet("class", str(aligned).removeprefix("text-align:"))
     result = Rendered(title="", body="")
@@ -61,6 +64,7 @@ def rendered(
     body = _RENDERER.render(tokens, _PARSER.options, env)
     for name, html in places.items():
         body = body.replace(f"<p>@@{name}@@</p>", html)
+        result.headings += [(int(depth), anchor, text) for depth, anchor, text in _HEADING.findall(html)]
     result.body, result.summary = body, _summary(tokens)
     return result
 
