@@ -9,12 +9,20 @@ from typing import Final
 
 from batzen.cli.hosted_page import pay_page
 from batzen.client import new_request_id
-from batzen.gateway.v1 import disputes_pb2, sellers_pb2
+from batzen.gateway.v1 import disputes_pb2
 from batzen.orchestrator.v1 import orchestrator_pb2
 from batzen.status.v1 import status_pb2
 from tests.reference.sequence import Message, Note
-from tests.suite.flows import Step
-from tests.suite.journeys import CALL_TIMEOUT_S, REFUND_MINOR, RETURN_URL, TOTAL_MINOR, Traveller, stubbornly
+from tests.suite.flows import Recording, Step, recording
+from tests.suite.journeys import (
+    CALL_TIMEOUT_S,
+    REFUND_MINOR,
+    RETURN_URL,
+    TOTAL_MINOR,
+    Traveller,
+    state_name,
+    stubbornly,
+)
 from tests.suite.traced import SETTLED_WITHIN_S, Traced
 
 CARD: Final = "pm_card_visa"
@@ -52,6 +60,17 @@ class Stage:
         session = await self.traveller.start(**given)  # type: ignore[arg-type]
         self.payment_id = session.payment.payment_id
         return session
+
+    async def recorded(self) -> Callable[[], Recording]:
+        """Return what reads off the spans that have arrived what happened."""
+        history = await self.traveller.history(self.payment_id)
+        written = [(one.record_time.ToNanoseconds(), state_name(one.state)) for one in history]
+
+        def read() -> Recording:
+            spans = self.traced.of_payment(self.payment_id)
+            return recording(spans, callers=CALLERS, written=written, beside=self.beside)
+
+        return read
 
     async def until(self, state: str) -> None:
         """Wait until the payment has come to a state."""
@@ -110,19 +129,6 @@ async def _planned(stage: Stage) -> None:
     await stage.until("SUCCEEDED")
 
 
-async def _several_sellers(stage: Stage) -> None:
-    other = sellers_pb2.PutSellerAccountRequest(
-        request_id=new_request_id(), seller_id="seller_2", country_code="CH", email="other@example.ch"
-    )
-    await stubbornly(lambda: stage.traveller.shop.sellers.PutSellerAccount(other, timeout=CALL_TIMEOUT_S))
-    request = stage.traveller.start_request()
-    request.lines.add().CopyFrom(request.lines[0])
-    request.lines[1].line_id, request.lines[1].seller_id = "lesson_2", "seller_2"
-    stage.payment_id = (await stage.traveller.started(request)).payment.payment_id
-    await stage.traveller.submit(stage.payment_id, CARD)
-    await stage.until("SUCCEEDED")
-
-
 async def _refunded(stage: Stage) -> None:
     await _at_once(stage)
     await stage.traveller.refund(stage.payment_id, amount_minor=REFUND_MINOR, refundable_minor=TOTAL_MINOR)
@@ -167,8 +173,8 @@ async def _watched(stage: Stage) -> None:
             has += 1
         if has == until:
             break
-    stream.cancel()
     stage.say("shop", "has every revision once, in order")
+    stream.cancel()
 
 
 async def _recovered(stage: Stage) -> None:
@@ -195,7 +201,6 @@ FLOWS: Final = {
     "hosted page": Flow(_on_the_page),
     "hold and capture": Flow(_held),
     "scheduled charge": Flow(_planned),
-    "several sellers": Flow(_several_sellers),
     "refund": Flow(_refunded),
     "webhook": Flow(_webhook, has_webhooks=True),
     "dispute": Flow(_disputed, has_webhooks=True),

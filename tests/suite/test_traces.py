@@ -26,9 +26,9 @@ from tests.forking import ForkServer
 from tests.reference.sequence import Message, Note, parsed
 from tests.status.restarts import RestartablePostgres
 from tests.suite.collector import Span, collecting, pieces
-from tests.suite.flow_journeys import CALLERS, FLOWS, Stage
-from tests.suite.flows import Recording, Step, differences, recording, store, stored
-from tests.suite.journeys import PAYER, SELLER, Traveller, state_name
+from tests.suite.flow_journeys import FLOWS, Stage
+from tests.suite.flows import Recording, Step, differences, store, stored
+from tests.suite.journeys import PAYER, SELLER, Traveller
 from tests.suite.traced import SETTLED_WITHIN_S, Traced
 
 THREE_DS: Final = "pm_card_threeDSecure2Required"
@@ -260,17 +260,22 @@ async def test_a_flow_is_as_its_diagram_says(
     played: Mapping[str, Stage], name: str, request: pytest.FixtureRequest
 ) -> None:
     stage = played[name]
-    history = await stage.traveller.history(stage.payment_id)
-    written = [(one.record_time.ToNanoseconds(), state_name(one.state)) for one in history]
-
-    def recorded() -> Recording:
-        spans = stage.traced.of_payment(stage.payment_id)
-        return recording(spans, callers=CALLERS, written=written, beside=stage.beside)
-
     if request.config.getoption("--record-flows"):
-        await eventually(Quiet(lambda: len(recorded().steps)).is_so, within_s=RECORDED_WITHIN_S, what="all was told")
+        recorded = await stage.recorded()
+        quiet = Quiet(lambda: len(recorded().steps))
+        await eventually(quiet.is_so, within_s=RECORDED_WITHIN_S, what="all was told")
         store(name, recorded())
-    told = parsed(stored()[name])
+    await as_told(stage, name)
+
+
+async def test_no_run_went_on_beyond_its_diagram(played: Mapping[str, Stage]) -> None:
+    for name, stage in played.items():
+        await as_told(stage, name)
+
+
+async def as_told(stage: Stage, name: str) -> None:
+    """Wait until a run is as its diagram says."""
+    told, recorded = parsed(stored()[name]), await stage.recorded()
     await eventually(
         lambda: not list(differences(told, recorded())),
         within_s=SETTLED_WITHIN_S,
