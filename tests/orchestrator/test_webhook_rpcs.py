@@ -151,7 +151,7 @@ async def test_a_test_event_is_sent_at_once_and_ends_the_rest_of_a_receiver(oper
         bad.answer = OK
         again = pb.TestWebhookSubscriptionRequest(request_id=new_id(), subscription_id="reservations")
         taken = (await operator.ops.TestWebhookSubscription(again)).delivery
-        assert (taken.state, taken.failures[0].answer, len(bad.requests)) == (DELIVERY.STATE_DELIVERED, "thank you", 2)
+        assert (taken.state, taken.tries[0].answer, len(bad.requests)) == (DELIVERY.STATE_DELIVERED, "thank you", 2)
         well = (await operator.ops.ListWebhookSubscriptions(pb.ListWebhookSubscriptionsRequest())).subscriptions[0]
         assert (well.failures, well.HasField("failing_time")) == (0, False)
 
