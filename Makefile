@@ -29,11 +29,11 @@ test: $(STATE)/dev.stamp $(STATE)/stubs.stamp $(BIN)/batzen $(BROWSER)
 	  --every-reason
 
 # Faults wherever they can be: a crash at every place, histories under trouble. `make test` has some of each.
-test-faults: $(STATE)/dev.stamp $(STATE)/stubs.stamp
+test-faults: $(STATE)/dev.stamp $(STATE)/stubs.stamp $(BIN)/batzen
 	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder -m "faults and not soak"
 
 # Pages in a browser: every journey, each state in two views, every route called by a machine. Needs a Chromium and npm.
-test-web: $(STATE)/dev.stamp $(STATE)/stubs.stamp $(STATE)/web.stamp $(STATE)/web-node.stamp $(STATE)/typescript.stamp
+test-web: $(STATE)/dev.stamp $(STATE)/stubs.stamp $(BIN)/batzen $(STATE)/web.stamp $(STATE)/web-node.stamp $(STATE)/typescript.stamp
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m web tests/web -ra
 
 # tests/suite against Stripe's test mode, of an account of which docs/stripe-test-mode.md says what it needs.
