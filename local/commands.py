@@ -65,7 +65,8 @@ batzen trigger dispute --payment pay_…        (then: batzen show pay_…)
 
 batzen trigger refunded --json
 
-Journeys are those of the demo. Beside `batzen listen` one sees which events each makes. Exit code 0 if it went so."""
+Journeys are those of the demo. Beside `batzen listen` one sees which events each makes. It is for the suite that
+`make up` started in this checkout, and for no other. Exit code 0 if it went so."""
 
 error_console: Final = Console(stderr=True, highlight=False)
 
@@ -181,7 +182,7 @@ def trigger(
         refuse("Name the --payment of an event; a journey makes a payment of its own.")
 
     async def work(client: Client, connection: Connection) -> Exit:
-        return await playing.trigger(client, connection, name, payment_id=payment, as_json=as_json)
+        return await playing.trigger(client, connection, name, state=STATE, payment_id=payment, as_json=as_json)
 
     call(context, work, as_json=as_json)
 

@@ -10,10 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
+from batzen.cli.connection import Connection, NotConnected, find
 from batzen.client import Addresses
 from local.files import write_private
 from local.issuer import SERVICE_TOKEN_LIFE, Issuer
 
+NAME: Final = "connection.json"
 SUBJECTS: Final = {"operator": "operator_1", "service": "shop", "payer": "payer_1", "seller": "seller_1"}
 """Whose token of each role is made."""
 EXPORTED_LIFE: Final = SERVICE_TOKEN_LIFE
@@ -26,7 +28,7 @@ async def written(
     directory: Path, *, addresses: Addresses, issuer: Issuer, logs: Path, stand_in_url: str | None
 ) -> AsyncIterator[Path]:
     """Keep `connection.json` in the directory while inside, and its tokens fresh."""
-    file = directory / "connection.json"
+    file = directory / NAME
 
     def write() -> None:
         document = {
@@ -52,3 +54,15 @@ async def written(
     finally:
         renewing.cancel()
         file.unlink(missing_ok=True)
+
+
+def own_connection(directory: Path, *, addresses: Addresses, role: str) -> Connection | None:
+    """Return what the file in the directory says, if that is where `addresses` lead; None if it is not.
+
+    Its tokens are of a laptop's own issuer: whatever else listens at such an address takes none of them.
+    """
+    try:
+        ours = find(environ={}, file=directory / NAME, role=role)
+    except NotConnected:
+        return None
+    return ours if ours.addresses == addresses else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -10,7 +11,8 @@ from zoneinfo import ZoneInfo
 from batzen.cli.moments import DEFAULT_ZONE, Moment
 from batzen.cli.starting import Sale, Wanted, When, start
 from batzen.client import Client, new_request_id
-from batzen.gateway.v1.sellers_pb2 import PutSellerAccountRequest
+from batzen.errors import NotFound
+from batzen.gateway.v1.sellers_pb2 import GetSellerAccountRequest, PutSellerAccountRequest
 from batzen.orchestrator.v1.notifications_pb2 import (
     ListNotificationPoliciesRequest,
     NotificationPolicy,
@@ -60,6 +62,10 @@ async def started(client: Client, how: Start, *, seller_id: str, total: Money) -
 
 async def add_seller(client: Client, seller_id: str) -> None:
     """Register a Swiss seller; one that is there stays as it is."""
+    with contextlib.suppress(NotFound):
+        there = await client.sellers.GetSellerAccount(GetSellerAccountRequest(seller_id=seller_id))
+        if not there.account.gone:
+            return
     request = PutSellerAccountRequest(
         request_id=new_request_id(),
         seller_id=seller_id,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from rich.text import Text
@@ -17,6 +18,7 @@ from batzen.cli.output import Exit, as_document, console, error_console, print_j
 from batzen.cli.program import program
 from batzen.client import Client
 from batzen.gateway.v1.ops_pb2 import ListAttemptsRequest
+from local.connection_file import own_connection
 from local.demo_view import DemoView, Shown, document
 from local.play_one import play_one
 from local.record import Record
@@ -28,6 +30,10 @@ from sandbox.control_client import Refused
 
 MOVES_WITHIN_S: Final = 2.0
 """After an event was taken; a payment that it moves takes some 50 ms."""
+NOT_OURS: Final = (
+    "This is for the suite that `make up` started in this checkout, and for no other: it makes sellers and payments. "
+    "Start it, and name no addresses (BATZEN_<NAME>_ADDRESS, BATZEN_CONNECTION) that lead elsewhere."
+)
 
 Act = Callable[[SandboxControl, str], Awaitable[object]]
 """Does something at the stand-in to an intent."""
@@ -80,16 +86,25 @@ def show_all(*, as_json: bool) -> Exit:
     return Exit.OK
 
 
-async def trigger(client: Client, connection: Connection, name: str, *, payment_id: str, as_json: bool) -> Exit:
-    """Play a journey, or let an event happen to a payment; say what came of it."""
+async def trigger(
+    client: Client, connection: Connection, name: str, *, state: Path, payment_id: str, as_json: bool
+) -> Exit:
+    """Play a journey, or let an event happen to a payment; say what came of it.
+
+    Only on the suite that `state` says is up: a journey makes sellers and payments, which nobody wants elsewhere.
+    """
+    # Whoever has a checkout plays all of its people: the shop starts what the payer pays.
+    ours = own_connection(state, addresses=connection.addresses, role="service")
+    if ours is None:
+        error_console.print(NOT_OURS)
+        return Exit.NOT_AS_WANTED
     async with AsyncExitStack() as stack:
         stand_in = None
-        if connection.stand_in_url is not None:
-            stand_in = await stack.enter_async_context(SandboxControl(connection.stand_in_url))
+        if ours.stand_in_url is not None:
+            stand_in = await stack.enter_async_context(SandboxControl(ours.stand_in_url))
         if name in JOURNEYS:
-            # Whoever has a checkout plays all of its people: the shop starts what the payer pays.
-            shop = await stack.enter_async_context(replace(connection, role="service").client())
-            return await _play(shop, JOURNEYS[name], connection, stand_in, as_json=as_json)
+            shop = await stack.enter_async_context(ours.client())
+            return await _play(shop, JOURNEYS[name], ours, stand_in, as_json=as_json)
         if stand_in is None:
             error_console.print("Only what stands for Stripe lets one do that. At Stripe itself its dashboard does.")
             return Exit.NOT_AS_WANTED

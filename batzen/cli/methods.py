@@ -94,7 +94,7 @@ def add(
         request = AttachPaymentMethodRequest(request_id=new_request_id(), payer=payer, payment_method_id=card)
         return (await client.payment_methods.AttachPaymentMethod(request)).payment_method
 
-    async def work(client: Client, _: Connection) -> Exit:
+    async def work(client: Client, connection: Connection) -> Exit:
         if not setup:
             _tell(await attached(client), as_json=as_json)
             return Exit.OK
@@ -109,7 +109,7 @@ def add(
             again = GetSetupIntentRequest(setup_intent_id=made.setup_intent_id, with_secret=True)
             answered = await client.payment_methods.GetSetupIntent(again)
             made, page_url = answered.setup_intent, answered.next_action.redirect_url
-        return _tell_setup(made, page_url, as_json=as_json)
+        return _tell_setup(made, page_url, is_page_played=connection.stand_in_url is not None, as_json=as_json)
 
     call(context, work, as_json=as_json)
 
@@ -153,7 +153,7 @@ def _tell(method: PaymentMethod, *, as_json: bool) -> None:
         console.print(_table([method]))
 
 
-def _tell_setup(made: SetupIntent, page_url: str, *, as_json: bool) -> Exit:
+def _tell_setup(made: SetupIntent, page_url: str, *, is_page_played: bool, as_json: bool) -> Exit:
     """Say whether the method is kept, and what is missing."""
     is_kept = made.state == IntentState.INTENT_STATE_SUCCEEDED
     if as_json:
@@ -162,7 +162,8 @@ def _tell_setup(made: SetupIntent, page_url: str, *, as_json: bool) -> Exit:
         console.print(_table([made.payment_method]))
     elif page_url:
         error_console.print(Text.assemble("The payer has to authenticate: ", (page_url, "underline")), soft_wrap=True)
-        error_console.print("Open it in a browser, then list the methods. Or use --3ds succeed.", style="dim")
+        instead = " Or use --3ds succeed." if is_page_played else ""
+        error_console.print(f"Open it in a browser, then list the methods.{instead}", style="dim")
     else:
         error_console.print(Text.assemble(("Not kept. ", "bold red"), made.last_error.message))
     return Exit.OK if is_kept else Exit.NOT_AS_WANTED

@@ -186,7 +186,13 @@ def pay(
                 keep_method=keep_method,
             )
             session = await start(client, wanted)
-        playing = Payer(card=card or _usual(session), three_ds=three_ds, keep_method=keep_method, wait_s=wait_s)
+        playing = Payer(
+            card=card or _usual(session),
+            three_ds=three_ds,
+            keep_method=keep_method,
+            wait_s=wait_s,
+            is_page_played=connection.stand_in_url is not None,
+        )
         is_left = start_only or (payment is None and session.payment.settled)
         return await _show(client, session, None if is_left else playing, wait_s=wait_s, as_json=as_json)
 

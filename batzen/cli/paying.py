@@ -31,6 +31,8 @@ class Payer:
     three_ds: Outcome | None
     keep_method: bool
     wait_s: float
+    is_page_played: bool
+    """Whether a page is what stands for Stripe's, which a terminal can complete; Stripe's own it cannot."""
 
     async def pay(self, client: Client, journey: Journey, session: PaymentSession) -> Transition:
         """Pay, and return what came of it. Raises `PageNotCompleted`."""
@@ -53,7 +55,7 @@ class Payer:
 
     async def _on_page(self, client: Client, journey: Journey, payment: Payment, page_url: str) -> Transition:
         if self.card is None:
-            _tell_page("The payer pays here: ", page_url, "Open it in a browser; this waits. Or use --card visa.")
+            _tell_page("The payer pays here: ", page_url, self._advice("--card visa"))
             return await journey.until(at_least(payment.revision + 1, is_decided), timeout_s=self.wait_s)
         paid = await pay_page(page_url, payment_method_id=self.card)
         if paid.authentication_url:
@@ -65,12 +67,14 @@ class Payer:
 
     async def _authenticated(self, client: Client, journey: Journey, payment: Payment, page_url: str) -> Transition:
         if self.three_ds is None:
-            advice = "Open it in a browser; this waits. Or use --3ds succeed, --3ds fail."
-            _tell_page("The payer has to authenticate: ", page_url, advice)
+            _tell_page("The payer has to authenticate: ", page_url, self._advice("--3ds succeed, --3ds fail"))
             return await journey.until(at_least(payment.revision + 1, is_decided), timeout_s=self.wait_s)
         await authenticate(page_url, self.three_ds)
         synced = await _back_at_the_shop(client, payment)
         return await journey.until(at_least(synced.revision, is_decided), timeout_s=self.wait_s)
+
+    def _advice(self, instead: str) -> str:
+        return "Open it in a browser; this waits." + (f" Or use {instead}." if self.is_page_played else "")
 
 
 async def session_of(client: Client, payment_id: str) -> PaymentSession:

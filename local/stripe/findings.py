@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from services.gateway.settings import POLL_EVERY, POLL_EVERY_S
 from services.gateway.webhooks.endpoint import CONNECT_PATH, PLATFORM_PATH
 from services.gateway.webhooks.events import subscribed_types
 from services.gateway.webhooks.signature import TOLERANCE_S
@@ -117,7 +118,10 @@ def of_secrets(secrets: Collection[str], connect_secrets: Collection[str], *, ap
 
 def of_events(*, is_polled: str, is_listed: bool, has_secret: bool, has_connect_secret: bool) -> Iterator[Finding]:
     """Yield how events get here."""
-    if is_polled and not is_listed:
+    if is_polled and (problem := _problem(is_polled)):
+        what = f"is {is_polled!r} and {problem}: the gateway does not start"
+        yield Finding(state=State.MISSING, about=POLL_EVERY, what=what, do="set it right, or leave it out")
+    elif is_polled and not is_listed:
         do = "permit the restricted key to read events"
         yield Finding(state=State.MISSING, about="events", what="cannot be read by this key", do=do)
     elif is_polled:
@@ -130,6 +134,15 @@ def of_events(*, is_polled: str, is_listed: bool, has_secret: bool, has_connect_
             what="of sellers' accounts do not arrive: there is no secret for them",
             do="set BATZEN_STRIPE_CONNECT_WEBHOOK_SECRETS, or BATZEN_STRIPE_POLL_EVERY_S",
         )
+
+
+def _problem(polled_every_s: str) -> str:
+    """Return what the gateway says of its setting; empty if it takes it."""
+    try:
+        POLL_EVERY_S.parse(polled_every_s)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def of_endpoints(endpoints: Iterable[Object], *, api_version: str, is_polled: bool) -> Iterator[Finding]:

@@ -25,6 +25,11 @@ TEXTS: Final = frozenset({"name", "terms", "privacy", "support", "home", "publis
 FLAGS: Final = frozenset({"offers_form", "tells_by_mail"})
 LISTS: Final = frozenset({"return_origins"})
 TIME_ZONE: Final = "Europe/Zurich"
+MOVED: Final = {
+    "address": "put-policy --address",
+    "vat_id": "put-policy --vat-id",
+}
+"""What this file said once, and what an operator says it with now."""
 LOGO_TYPES: Final = {".svg": "image/svg+xml", ".png": "image/png", ".webp": "image/webp"}
 LOGO_BYTES_MAX: Final = 16 * 1024
 """It is on every page, which is to be there in a second on a phone."""
@@ -146,11 +151,15 @@ def _check(place: str, name: str, value: object) -> None:
         is_good = isinstance(value, list) and all(isinstance(one, str) for one in value)
     elif name in TEXTS or name == "logo":
         is_good = isinstance(value, str)
+    elif name in MOVED:
+        raise TenantsUnreadable(
+            f"{place} stands in the notification policy now: say it with `batzen notifications {MOVED[name]}`, and leave it out here"
+        )
     else:
         raise TenantsUnreadable(f"{place} is not known")
     if not is_good:
         raise TenantsUnreadable(f"{place} has another type")
-    if name == "return_origins" and not all(one and origin_of(one) == one.lower() for one in cast("list[str]", value)):
+    if name == "return_origins" and not all(_is_origin(one) for one in cast("list[str]", value)):
         raise TenantsUnreadable(f"{place} has what is no origin, such as https://www.example.com")
     if name in ("terms", "privacy", "home") and not _is_page(str(value)):
         raise TenantsUnreadable(f"{place} is no address of a page")
@@ -163,6 +172,12 @@ def _check(place: str, name: str, value: object) -> None:
             ZoneInfo(str(value))
         except (ValueError, OSError, KeyError) as error:
             raise TenantsUnreadable(f"{place} is no time zone") from error
+
+
+def _is_origin(value: str) -> bool:
+    """Tell whether an address is an origin; browsers show one with a slash, which means the same."""
+    origin = origin_of(value)
+    return bool(origin) and origin == value.lower().removesuffix("/")
 
 
 def _is_page(value: str) -> bool:

@@ -35,6 +35,9 @@ takes more. With several replicas BATZEN_STRIPE_RATE and BATZEN_STRIPE_ENDPOINT_
 STRIPE_RATE_MAX: Final = 100_000
 POLL_EVERY_S_MAX: Final = 3_600
 """A payer who has paid at the bank waits for the event."""
+POLL_EVERY: Final = "BATZEN_STRIPE_POLL_EVERY_S"
+POLL_EVERY_S: Final = whole_number(at_least=1, at_most=POLL_EVERY_S_MAX)
+"""How that has to be written."""
 WEBHOOK_SECRETS: Final = "BATZEN_STRIPE_WEBHOOK_SECRETS"
 
 
@@ -60,8 +63,8 @@ class Settings:
         """Read the settings."""
         process = ProcessSettings.read(read, listen="127.0.0.1:7004")
         polls_every_s = read(
-            "BATZEN_STRIPE_POLL_EVERY_S",
-            whole_number(at_least=1, at_most=POLL_EVERY_S_MAX),
+            POLL_EVERY,
+            POLL_EVERY_S,
             default=None,
             doc="Seconds between two readings of Stripe's events, for where Stripe cannot send them, or beside that;"
             " without it none are read.",

@@ -332,6 +332,41 @@ async def test_a_journey_is_played_and_an_event_happens_to_its_payment(up: Up) -
     assert {"3ds", "sepa"} <= set(listed["journeys"])
 
 
+async def test_a_journey_is_played_on_the_suite_of_this_checkout_alone(up: Up, tmp_path: Path) -> None:
+    elsewhere = {"BATZEN_ORCHESTRATOR_ADDRESS": "127.0.0.1:1"}
+    for arguments in (("trigger", "3ds"), ("trigger", "dispute", "--payment", "pay_1")):
+        code, said = await up.batzen(*arguments, BATZEN_TOKEN="of another suite", **elsewhere)
+        assert (code, "started in this checkout" in said) == (1, True), said
+
+    # What another checkout wrote, or one whose suite ended, is no file of this one.
+    other = tmp_path / "connection.json"
+    document = json.loads((up.directory / "connection.json").read_text())
+    other.write_text(json.dumps(document | {"addresses": document["addresses"] | {"gateway": "127.0.0.1:1"}}))
+    code, said = await up.batzen("trigger", "3ds", BATZEN_CONNECTION=str(other))
+    assert (code, "started in this checkout" in said) == (1, True), said
+
+
+async def test_a_journey_leaves_a_seller_who_is_there_as_it_is(up: Up) -> None:
+    ours = ("--email", "own@example.com", "--name", "Our Own Ltd", "--vat-id", "CHE-123.456.788 MWST")
+    assert (await up.batzen("sellers", "put", "seller_1", *ours))[0] == 0
+    assert (await up.batzen("trigger", "declined", "--json"))[0] == 0
+
+    _, seller = await up.batzen("sellers", "get", "seller_1", "--json")
+    assert (seller["receipt_name"], seller["vat_id"]) == ("Our Own Ltd", "CHE-123.456.788 MWST")
+
+
+async def test_only_what_stands_for_stripe_has_a_page_that_a_terminal_completes(up: Up, tmp_path: Path) -> None:
+    document = json.loads((up.directory / "connection.json").read_text())
+    at_stripe = tmp_path / "connection.json"
+    at_stripe.write_text(json.dumps(document | {"stand_in_url": None}))
+    keep = ("methods", "add", "payer_1", "--card", "3ds", "--setup")
+    for arguments in (("pay", "--amount", "5 CHF", "--card", "3ds", "--wait", "0"), keep):
+        _, said = await up.batzen(*arguments)
+        assert ("Open it in a browser" in said, "Or use --3ds succeed" in said) == (True, True), said
+        _, said = await up.batzen(*arguments, BATZEN_CONNECTION=str(at_stripe))
+        assert ("Open it in a browser" in said, "--3ds" in said) == (True, False), said
+
+
 async def test_hints_can_be_typed_as_they_are(up: Up) -> None:
     _, declined = await up.batzen("pay", "--amount", "33 CHF", "--card", "insufficient", "--json")
     for typed in (

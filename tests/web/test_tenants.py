@@ -26,12 +26,20 @@ def test_a_tenant_says_its_name_its_addresses_and_its_logo(tmp_path: Path) -> No
     ("line", "problem"),
     [
         ("nam = 'x'", "main.nam is not known"),
+        (
+            "vat_id = 'CHE-1'",
+            "main.vat_id stands in the notification policy now: .* put-policy --vat-id`, and leave it",
+        ),
+        ("address = ['Weg 1']", "main.address stands in .* `batzen notifications put-policy --address`"),
         ("offers_form = 'yes'", "main.offers_form has another type"),
         ("home = 'javascript:alert(1)'", "main.home is no address of a page"),
         ("support = 'tel:1'", "main.support is neither"),
         ("publishable_key = 'sk_live_1'", "main.publishable_key is no publishable key"),
         ("time_zone = 'Mars/Olympus'", "main.time_zone is no time zone"),
         ("return_origins = ['https://shop.example/back']", "main.return_origins has what is no origin"),
+        ("return_origins = ['https://shop.example//']", "main.return_origins has what is no origin"),
+        ("return_origins = ['/']", "main.return_origins has what is no origin"),
+        ("return_origins = ['']", "main.return_origins has what is no origin"),
         ("logo = 'none.svg'", "main.logo is no file"),
         ("name = ''", "main has no name"),
     ],
@@ -43,6 +51,15 @@ def test_what_is_wrong_is_named(tmp_path: Path, line: str, problem: str) -> None
 
     with pytest.raises(TenantsUnreadable, match=problem):
         read_tenants(str(file))
+
+
+def test_an_origin_may_end_in_a_slash_as_browsers_show_it(tmp_path: Path) -> None:
+    file = tmp_path / "tenants.toml"
+    file.write_text('[main]\nname = "Alpine"\nreturn_origins = ["https://Shop.example/"]\n')
+
+    tenant = read_tenants(str(file)).of("main")
+    assert tenant.origins == {"https://shop.example"}
+    assert tenant.takes_back("https://shop.example/thanks", own_origin=OWN, is_service=False)
 
 
 OWN = "https://pay.example"
