@@ -37,7 +37,7 @@ class Looks:
         """When those that were shown as waiting came in."""
 
     async def look(self) -> list[pb.WebhookEvent]:
-        """Return, the oldest first, those that were not returned as they stand now. Where it raises, nothing is lost."""
+        """Return, the oldest first, those not returned as they stand now. Where it raises, nothing is lost."""
         found, _ = await self._listed(self._begin)
         found += await self._decided()
         news = list(self._news(found))

@@ -153,7 +153,8 @@ def _check(place: str, name: str, value: object) -> None:
         is_good = isinstance(value, str)
     elif name in MOVED:
         raise TenantsUnreadable(
-            f"{place} stands in the notification policy now: say it with `batzen notifications {MOVED[name]}`, and leave it out here"
+            f"{place} stands in the notification policy now: say it with `batzen notifications {MOVED[name]}`,"
+            " and leave it out here"
         )
     else:
         raise TenantsUnreadable(f"{place} is not known")

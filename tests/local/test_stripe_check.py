@@ -104,9 +104,8 @@ def test_how_events_arrive_is_said() -> None:
     assert [one.state for one in of(is_polled="2")] == [State.FINE]
     assert "cannot be read" in missing(of(is_polled="2", is_listed=False))[0]
     for written in ("never", "0", "3601", "2.5", "-1"):
-        assert missing(of(is_polled=written)) == [
-            f"BATZEN_STRIPE_POLL_EVERY_S is {written!r} and is not a whole number from 1 to 3600: the gateway does not start"
-        ]
+        [said] = missing(of(is_polled=written))
+        assert said.startswith(f"BATZEN_STRIPE_POLL_EVERY_S is {written!r} and is not a whole number from 1 to 3600")
     assert "of sellers' accounts" in missing(of(has_secret=True))[0]
     assert of(has_secret=True, has_connect_secret=True) == []
 
