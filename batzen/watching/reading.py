@@ -71,10 +71,13 @@ class Reader:
             self._waiting.set_result(None)
 
     async def next_or_woken(self) -> Transition | None:
-        """Return the next update, or None after `wake`. Raises what ends the watch, StopAsyncIteration too."""
+        """Return the next update, or None after `wake`, also one that came while something was read.
+
+        Raises what ends the watch, StopAsyncIteration too.
+        """
         backlog = self._backlog
+        self._is_woken = False
         while True:
-            self._is_woken = False
             if (update := backlog.take()) is not None:
                 return update
             if backlog.error is not None:

@@ -41,6 +41,7 @@ from services.shared.states import IntentState
 from tests.clock import Clock
 from tests.conftest import Databases
 from tests.eventually import eventually
+from tests.gateway.pinned import pin
 from tests.gateway.samples import new_id
 from tests.personal import PERSONAL_KEYS
 
@@ -104,6 +105,7 @@ def clock() -> Clock:
 async def place(databases: Databases, clock: Clock) -> AsyncIterator[tuple[Parts, aio.Channel, int]]:
     """A gateway that does no work, its channel to a port on which nobody listens yet, and that port."""
     database = await databases.create("gateway")
+    await pin(database)
     reserved = aio.server()  # gRPC takes a port alone only if told so; this one is given back before its use
     port = reserved.add_insecure_port("127.0.0.1:0")
     await reserved.start()

@@ -28,6 +28,7 @@ from local.personal_key import new_personal_key
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from services.gateway.errors import StripeUnavailable
+from services.gateway.sellers.domain import Particulars
 from services.gateway.servicers.intents import IntentServicer
 from services.gateway.servicers.payment_methods import PaymentMethodServicer
 from services.gateway.servicers.refunds import RefundServicer
@@ -348,6 +349,7 @@ async def test_nothing_is_asked_of_stripe_before_the_account_was_read(
                 country_code="CH",
                 email="seller@example.org",
                 stripe_account_id="",
+                particulars=Particulars(),
             )
         await stripe.clear_faults()
         await eventually(lambda: speaks(parts))

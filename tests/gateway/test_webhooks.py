@@ -26,6 +26,7 @@ from services.runtime.process.followed import Followed, FollowedFile
 from services.runtime.process.settings import each_of, secret_text
 from tests.clock import Clock
 from tests.conftest import Databases
+from tests.gateway.pinned import pin
 from tests.gateway.receiving import (
     CONNECT_SECRET,
     ROLLED_SECRET,
@@ -48,6 +49,7 @@ DUE = "event_runs WHERE due_time IS NOT NULL"
 async def waiting_parts(databases: Databases, clock: Clock) -> AsyncIterator[Parts]:
     """A gateway that works on nothing, so that a test sees what is due."""
     database = await databases.create("gateway")
+    await pin(database)
     async with (
         aio.insecure_channel("127.0.0.1:1") as nowhere,
         gateway_parts(

@@ -67,6 +67,7 @@ def parts_of(
         hearing=ours.hearing,
         telling=ours.telling,
         mailing=ours.mailing,
+        receipts=ours.receipts,
         claim_store=claims or ours.claim_store,
         decline_store=ours.decline_store,
         diagnoses=ours.diagnoses,

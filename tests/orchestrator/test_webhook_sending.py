@@ -146,7 +146,7 @@ async def test_an_answer_is_not_unpacked() -> None:
         attempt = await sending.send(to(other.url()))
 
     assert attempt.is_delivered
-    assert "aa" not in attempt.answer
+    assert "aaaa" not in attempt.answer
 
 
 async def test_a_head_says_what_came_of_it_also_where_the_body_never_comes() -> None:
