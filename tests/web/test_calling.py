@@ -10,12 +10,17 @@ import json
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from grpc import StatusCode, aio
 
+from batzen.status.v1 import status_pb2 as pb
+from batzen.status.v1.status_pb2_grpc import StatusServiceServicer, add_StatusServiceServicer_to_server
 from local.start import add_seller
 from local.suite import Suite
 
@@ -25,6 +30,9 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / ".batzen/typescript"
 EXAMPLE = ROOT / "clients/typescript/examples/pay.ts"
 PROGRAM = Path(__file__).parent / "watch_over_a_kill.ts"
+BREAKING = Path(__file__).parent / "watch_that_breaks.ts"
+BREAKS_MAX = 5
+"""Of docs/calling.md."""
 OPTIONS = ["--target", "ES2022", "--module", "NodeNext", "--strict", "--skipLibCheck", "--types", "node"]
 SELLER = "seller_1"
 """Of the documents, which `make up` has, too."""
@@ -54,10 +62,10 @@ async def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (modules / "batzen-stubs").symlink_to(PACKAGE)
     for name in ("@grpc", "@types"):
         (modules / name).symlink_to(PACKAGE / "node_modules" / name)
-    for program in (EXAMPLE, PROGRAM):
+    for program in (EXAMPLE, PROGRAM, BREAKING):
         shutil.copy(program, folder)
     async with running(
-        [str(PACKAGE / "node_modules/.bin/tsc"), *OPTIONS, EXAMPLE.name, PROGRAM.name], cwd=folder
+        [str(PACKAGE / "node_modules/.bin/tsc"), *OPTIONS, EXAMPLE.name, PROGRAM.name, BREAKING.name], cwd=folder
     ) as tsc:
         said, _ = await tsc.communicate()
     assert tsc.returncode == 0, said.decode()
@@ -123,6 +131,42 @@ async def test_a_watch_in_typescript_goes_on_over_a_killed_status(
         "correlationId": "of-node-2",
     }
     assert last["unknown"] == {"code": "NOT_FOUND", "reason": "PAYMENT_NOT_FOUND"}
+
+
+class Breaking(StatusServiceServicer):
+    """Ends each stream with INTERNAL: that of one payment with something new on it, that of the other without."""
+
+    def __init__(self) -> None:
+        self.opened: Counter[str] = Counter()
+
+    async def WatchPayment(
+        self, request: pb.WatchPaymentRequest, context: aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[pb.WatchPaymentResponse]:
+        self.opened[request.payment_id] += 1
+        yield pb.WatchPaymentResponse(header=pb.WatchPaymentResponse.Header(current_revision=BREAKS_MAX + 2))
+        if request.payment_id == "pay_moving":
+            moved = pb.Transition(payment_id=request.payment_id, revision=request.after_revision + 1)
+            yield pb.WatchPaymentResponse(updates=pb.WatchPaymentResponse.Updates(transitions=[moved]))
+            if moved.revision == BREAKS_MAX + 2:
+                return
+        await context.abort(StatusCode.INTERNAL, "RST_STREAM")
+
+
+async def test_a_watch_in_typescript_ends_where_nothing_but_broken_streams_comes(compiled: Path) -> None:
+    server, servicer = aio.server(), Breaking()
+    add_StatusServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    try:
+        command = ["node", BREAKING.with_suffix(".js").name]
+        async with running(command, cwd=compiled, env={**os.environ, "BATZEN_STATUS_ADDRESS": address}) as node:
+            said, _ = await node.communicate()
+    finally:
+        await server.stop(None)
+
+    heard = [str(revision + 1) for revision in range(BREAKS_MAX + 2)]
+    assert json.loads(said) == {"heard": heard, "ended": "INTERNAL"}
+    assert servicer.opened == {"pay_moving": BREAKS_MAX + 2, "pay_broken": BREAKS_MAX + 1}
 
 
 async def test_the_commands_of_the_document(suite: Suite, environment: Mapping[str, str]) -> None:

@@ -8,6 +8,8 @@ import { Refused } from "./errors.js";
 
 /** After three heartbeats that did not come the stream is taken for dead. */
 const SILENCE_MS = 45_000;
+/** So many streams in a row may end with INTERNAL, as one does whose connection broke amid a message; one more is a bug. */
+const BREAKS_MAX = 5;
 
 export interface WatchOptions {
   /** The last revision that you have; 0, which is what is taken, tells all from the first on. */
@@ -26,7 +28,7 @@ export async function* watch(
 ): AsyncGenerator<Transition> {
   const closeWhen = WatchPaymentRequest_CloseWhen[untilSettled ? "SETTLED" : "UNSPECIFIED"];
   let seen = afterRevision;
-  for (let failures = 0; !signal?.aborted; ) {
+  for (let failures = 0, breaks = 0; !signal?.aborted; ) {
     const stream = status.watchPayment(WatchPaymentRequest.fromPartial({ paymentId, afterRevision: seen, closeWhen }));
     const cancel = () => stream.cancel();
     signal?.addEventListener("abort", cancel);
@@ -34,10 +36,12 @@ export async function* watch(
     let isBegun = false;
     try {
       for await (const message of stream) {
-        [isBegun, failures] = [true, 0];
+        isBegun = true;
         clearTimeout(silence);
+        if (message.heartbeat) failures = breaks = 0; // not at the first message, which each stream begins with
         for (const transition of message.updates?.transitions ?? []) {
           if (transition.revision <= seen) continue;
+          failures = breaks = 0;
           seen = transition.revision; // before it is handed on: what comes next is what comes after it
           yield transition;
         }
@@ -47,7 +51,8 @@ export async function* watch(
     } catch (error) {
       if (!isServiceError(error)) throw error; // of whoever reads
       const refused = new Refused(error);
-      const mayPass = refused.mayPass || error.code === Code.CANCELLED || error.code === Code.INTERNAL;
+      const isBroken = error.code === Code.INTERNAL && ++breaks <= BREAKS_MAX;
+      const mayPass = refused.mayPass || isBroken || error.code === Code.CANCELLED;
       if (!mayPass && !(isBegun && error.code === Code.UNAUTHENTICATED)) throw refused; // a token that ran out is renewed
       if (!signal?.aborted) await pause(++failures, refused.retryAfterMs);
     } finally {
