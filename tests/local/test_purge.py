@@ -29,8 +29,8 @@ import signal, sys
 from pathlib import Path
 from local.child import end_with_parent
 from local.running import alone
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # of the thread that is begun next, too
 end_with_parent()
-signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 with alone(Path(sys.argv[1])):
     print("held", flush=True)
     signal.sigwait({signal.SIGTERM})

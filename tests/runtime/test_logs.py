@@ -76,7 +76,7 @@ async def test_a_real_call_leaves_nothing_of_its_url() -> None:
         async with server, httpx.AsyncClient(trust_env=False) as client:
             assert (await client.get(f"http://127.0.0.1:{port}/?client_secret=pi_1_secret_2")).status_code == 200
 
-    assert "".join(written) == ""
+    assert not [line for line in written if str(port) in line or "client_secret" in line]
 
 
 @pytest.mark.parametrize(
