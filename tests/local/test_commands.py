@@ -632,6 +632,7 @@ async def test_a_process_that_ends_is_started_again(up: Up) -> None:
     assert (await up.batzen("list", "--json"))[0] == 0
 
 
+@pytest.mark.faults
 async def test_ctrl_c_leaves_nothing_and_the_next_run_goes_on(up: Up) -> None:
     paid, held = await _paid_and_held(up)
     up.process.send_signal(signal.SIGINT)
