@@ -103,7 +103,12 @@ class Api:
         self._check_version(call)
         operation, ids = self.sandbox.router.find(call.method, call.path)
         call.template = f"{call.method} {operation.name.split(' ', 1)[1]}"
-        fault = self.sandbox.faults.strike(call.method, path=call.path, template=call.template.split(" ", 1)[1])
+        fault = self.sandbox.faults.strike(
+            call.method,
+            path=call.path,
+            template=call.template.split(" ", 1)[1],
+            account=call.headers.get("stripe-account", ""),
+        )
         if fault is not None and _comes_first(fault):
             return _faulty(call, fault)
         if by_browser:

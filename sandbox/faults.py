@@ -101,6 +101,7 @@ class Fault:
 
     kind: Kind
     route: str = "*"
+    account: str | None = None  # matched with `*` against Stripe-Account; none: whoever's the call is
     after: bool = False  # after the effect
     times: int | None = 1  # none: always
     chance: float = 1.0  # of striking when it matches, by the sandbox's seed
@@ -166,12 +167,14 @@ class Faults:
     def listed(self) -> list[dict[str, Any]]:
         return [asdict(fault) for fault in self._faults]
 
-    def strike(self, method: str, *, path: str, template: str) -> Fault | None:
+    def strike(self, method: str, *, path: str, template: str, account: str) -> Fault | None:
         """Return the fault for this request, counting it; none if nothing is to go wrong."""
         for fault in self._faults:
             if fault.hits >= (_HITS_MAX if fault.times is None else fault.times):
                 continue
             if not any(fnmatchcase(f"{method} {name}", fault.route) for name in (path, template)):
+                continue
+            if fault.account is not None and not fnmatchcase(account, fault.account):
                 continue
             if fault.chance < 1.0 and self._chance.random() >= fault.chance:
                 continue

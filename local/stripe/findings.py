@@ -116,7 +116,9 @@ def of_secrets(secrets: Collection[str], connect_secrets: Collection[str], *, ap
         )
 
 
-def of_events(*, is_polled: str, is_listed: bool, has_secret: bool, has_connect_secret: bool) -> Iterator[Finding]:
+def of_events(
+    *, is_polled: str, is_listed: bool, is_sellers_listed: bool, has_secret: bool, has_connect_secret: bool
+) -> Iterator[Finding]:
     """Yield how events get here."""
     if is_polled and (problem := _problem(is_polled)):
         what = f"is {is_polled!r} and {problem}: the gateway does not start"
@@ -124,6 +126,11 @@ def of_events(*, is_polled: str, is_listed: bool, has_secret: bool, has_connect_
     elif is_polled and not is_listed:
         do = "permit the restricted key to read events"
         yield Finding(state=State.MISSING, about="events", what="cannot be read by this key", do=do)
+    elif is_polled and not is_sellers_listed:
+        do = "permit the restricted key to read events of connected accounts too"
+        yield Finding(
+            state=State.MISSING, about="events", what="of sellers' accounts cannot be read by this key", do=do
+        )
     elif is_polled:
         what = f"are read every {is_polled} s, those of sellers' accounts too; nothing has to lead here"
         yield Finding(state=State.FINE, about="events", what=what)
@@ -182,7 +189,7 @@ def _of_endpoint(one: Object, path: str, *, api_version: str) -> Iterator[Findin
 def of_permissions(denied: Sequence[str]) -> Finding:
     """Return whether a restricted key may read what is read."""
     if denied:
-        do = "permit it in the dashboard, to read and, but for events, to write"
+        do = "permit it in the dashboard, to read and, where docs/stripe-test-mode.md says so, to write"
         return Finding(state=State.MISSING, about="key", what=f"may not read {', '.join(denied)}", do=do)
     return Finding(state=State.FINE, about="key", what="may read all that is read")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import AsyncIterator, Iterable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +15,14 @@ from local.stripe import findings, walk
 from local.stripe.findings import Finding, State
 from sandbox.control import SandboxControl
 from sandbox.serving import running
+from services.gateway.stripe_api import own_account
 from services.gateway.webhooks.events import subscribed_types
 
 SECRET = "whsec_0123456789abcdef"
 OTHER_SECRET = "whsec_fedcba9876543210"
+REPOSITORY = Path(__file__).parents[2]
+WRITTEN_ALONE = {"/v1/account_links"}
+"""What the gateway makes, and cannot read."""
 
 
 def missing(found: Iterable[Finding]) -> list[str]:
@@ -98,14 +104,15 @@ def test_secrets_are_told_from_what_is_none() -> None:
 
 def test_how_events_arrive_is_said() -> None:
     def of(**how: Any) -> list[Finding]:
-        ours = {"is_polled": "", "is_listed": True, "has_secret": False, "has_connect_secret": False}
-        return list(findings.of_events(**(ours | how)))
+        ours = {"is_polled": "", "is_listed": True, "is_sellers_listed": True}
+        return list(findings.of_events(**({"has_secret": False, "has_connect_secret": False} | ours | how)))
 
     assert [one.state for one in of(is_polled="2")] == [State.FINE]
     assert "cannot be read" in missing(of(is_polled="2", is_listed=False))[0]
     for written in ("never", "0", "3601", "2.5", "-1"):
         [said] = missing(of(is_polled=written))
         assert said.startswith(f"BATZEN_STRIPE_POLL_EVERY_S is {written!r} and is not a whole number from 1 to 3600")
+    assert "of sellers' accounts cannot be read" in missing(of(is_polled="2", is_sellers_listed=False))[0]
     assert "of sellers' accounts" in missing(of(has_secret=True))[0]
     assert of(has_secret=True, has_connect_secret=True) == []
 
@@ -131,6 +138,19 @@ async def walked(stand_in: SandboxControl, key: str, **more: str) -> list[Findin
     return await walk.walk({"STRIPE_API_KEY": key, "STRIPE_API_BASE": stand_in.base_url} | more)
 
 
+async def seller(stand_in: SandboxControl, key: str) -> str:
+    """Make a connected account, and return its id."""
+    client = stripe.StripeClient(key, base_addresses={"api": stand_in.base_url}, http_client=stripe.HTTPXClient())
+    account = await client.v1.accounts.create_async(
+        {
+            "country": "CH",
+            "controller": {"stripe_dashboard": {"type": "express"}},
+            "capabilities": {"transfers": {"requested": True}},
+        }
+    )
+    return account.id
+
+
 async def test_who_has_set_nothing_up_is_told_from_the_beginning(stand_in: SandboxControl) -> None:
     assert await walk.walk({}) == [walk.NO_KEY]
     assert "is a live key" in missing(await walk.walk({"STRIPE_API_KEY": "sk_live_1"}))[0]
@@ -144,17 +164,10 @@ async def test_a_fresh_account_lacks_a_seller_and_then_nothing(stand_in: Sandbox
     key = "sk_test_fresh_1"
     assert missing(await walked(stand_in, key)) == ["connect there is no connected account, so no seller can be paid"]
 
-    client = stripe.StripeClient(key, base_addresses={"api": stand_in.base_url}, http_client=stripe.HTTPXClient())
-    account = await client.v1.accounts.create_async(
-        {
-            "country": "CH",
-            "controller": {"stripe_dashboard": {"type": "express"}},
-            "capabilities": {"transfers": {"requested": True}},
-        }
-    )
-    await stand_in.set_capability(account.id, "transfers", active=False)
+    account_id = await seller(stand_in, key)
+    await stand_in.set_capability(account_id, "transfers", active=False)
     assert "may be transferred to yet" in missing(await walked(stand_in, key))[0]
-    await stand_in.set_capability(account.id, "transfers", active=True)
+    await stand_in.set_capability(account_id, "transfers", active=True)
     found = await walked(stand_in, key)
     assert missing(found) == []
     assert any("are read every 2 s" in one.what for one in found)
@@ -179,3 +192,37 @@ async def test_a_restricted_key_is_told_what_it_may_not_read(stand_in: SandboxCo
 
     assert "key may not read transfers" in found
     assert "events cannot be read by this key" in found
+
+
+async def test_a_restricted_key_is_told_what_of_sellers_accounts_it_may_not_read(stand_in: SandboxControl) -> None:
+    """For what a connected account has of its own such a key has permissions of their own."""
+    key = "rk_test_fresh_3"
+    await stand_in.set_capability(await seller(stand_in, key), "transfers", active=True)
+    assert not any("may not" in one or "cannot be read" in one for one in missing(await walked(stand_in, key)))
+    await stand_in.fault("forbidden", route="GET /v1/*", account="acct_*", times=None)
+    try:
+        found = await walked(stand_in, key)
+        pushed = await walked(stand_in, key, BATZEN_STRIPE_WEBHOOK_SECRETS=SECRET)
+    finally:
+        await stand_in.clear_faults()
+
+    assert [one for one in missing(found) if not one.startswith("clock ")] == [
+        "key may not read payouts of connected accounts",
+        "events of sellers' accounts cannot be read by this key",
+    ]
+    assert not any("cannot be read" in one for one in missing(pushed))  # nobody reads them
+
+
+def test_what_the_gateway_reads_is_what_a_key_is_tried_at() -> None:
+    """Each list of Stripe's that a path of the gateway's begins with."""
+    named = {
+        node.value.rstrip("/")
+        for file in (REPOSITORY / "services" / "gateway").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("/v1/")
+    } - {"/v1"}
+
+    elsewhere = {own_account.PATH, walk.ACCOUNTS, walk.EVENTS}
+    assert named - elsewhere - WRITTEN_ALONE == set(walk.READ.values())
+    assert named > elsewhere | WRITTEN_ALONE
+    assert set(walk.READ_OF_SELLERS.values()) <= named
