@@ -10,6 +10,7 @@ from typing import Final
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.pricing.v1.pricing_pb2 import Quote
 from batzen.status.v1.status_pb2 import Payment, Transition
+from services.errors import DependencyUnavailable
 from services.orchestrator.domain.errors import PaymentState
 from services.orchestrator.domain.plan import Plan
 from services.orchestrator.notifications.domain import NotificationPolicy
@@ -17,13 +18,15 @@ from services.orchestrator.peers import Peers
 from services.orchestrator.peers.sellers import ReceiptSellers
 from services.orchestrator.storage.store import Store
 from services.orchestrator.wire.responses import for_payer
-from services.receipts.content import receipt, shortened
+from services.receipts.content import receipt
 from services.receipts.model import Receipt
 from services.receipts.wording import ReceiptWording
 from services.shared.refusals import Refusal
 
 HISTORY_MAX: Final = 500
 """Transitions that are looked through; few payments have twenty. Of a longer history the sums are told alone."""
+SELLERS_WAIT_S: Final = 2.0
+"""For what sellers are called, on a page: a payer waits for it no longer."""
 
 _logger = logging.getLogger(__name__)
 
@@ -40,24 +43,36 @@ class Receipts:
         self._policies = policies
 
     async def now(self, plan: Plan) -> pb.Receipt:
-        """Return the receipt of a payment as it stands. Raises `PaymentState` where nothing was taken."""
+        """Return the receipt of a payment as it stands. Raises `PaymentState` where nothing was taken.
+
+        Without its sellers while who knows them is away: whoever looks at it can look again. A mail can not, and waits.
+        """
         payment = await self._peers.status.payment(plan.payment_id)
         if not payment.snapshot.amounts.captured_minor:
             raise PaymentState(state=plan.latest_snapshot.collection)
-        return await self._of(plan, payment)
+        return await self._of(plan, payment, self._sellers_at_hand(payment))
 
-    async def short(self, tenant_id: str, payment: bytes, words: ReceiptWording, *, issuer: str) -> Receipt | None:
-        """Return what a mail says of a payment as one of its revisions left it; None where nothing was taken."""
+    async def then(self, tenant_id: str, payment: bytes, words: ReceiptWording, *, issuer: str) -> Receipt | None:
+        """Return the receipt of a payment as one of its revisions left it; None where nothing was taken."""
         then = Payment.FromString(payment)
         plan = await self._store.read(tenant_id, then.payment_id, payer_id=None)
         if plan is None or not then.snapshot.amounts.captured_minor:
             return None
-        return shortened(receipt(await self._of(plan, then), words, issuer=issuer), words)
+        sellers = self._sellers.of(then.seller_ids)
+        return receipt(await self._of(plan, then, sellers), words, issuer=issuer)
 
-    async def _of(self, plan: Plan, payment: Payment) -> pb.Receipt:
+    async def _sellers_at_hand(self, payment: Payment) -> list[pb.ReceiptParty]:
+        try:
+            async with asyncio.timeout(SELLERS_WAIT_S):
+                return await self._sellers.of(payment.seller_ids)
+        except (DependencyUnavailable, TimeoutError):
+            _logger.warning("A receipt is shown without its sellers: the gateway does not say what they are called.")
+            return []
+
+    async def _of(self, plan: Plan, payment: Payment, of_sellers: Awaitable[list[pb.ReceiptParty]]) -> pb.Receipt:
         history, sellers, policy = await asyncio.gather(
             self._peers.status.transitions(payment.payment_id, at_most=HISTORY_MAX),
-            self._sellers.of(payment.seller_ids),
+            of_sellers,
             self._policies(plan.tenant_id),
         )
         found = pb.Receipt(

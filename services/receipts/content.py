@@ -6,17 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.status.v1.status_pb2 import Payment, Transition
 from batzen.type.v1.payment_pb2 import PaymentSnapshot
 from services.receipts.model import Fact, Party, Receipt, Row
 from services.receipts.rows import rows_of, total_of, vat_of
-from services.receipts.wording import ReceiptWording
-
-ROWS_MAX: Final = 40
-"""Of a short receipt, in each of its lists: a mail stays far below the size from which mail programs cut it."""
+from services.receipts.wording import TEXTS, ReceiptWording
 
 Moment = tuple[PaymentSnapshot.Amounts, datetime]
 T = TypeVar("T")
@@ -28,10 +25,11 @@ def receipt(shown: pb.Receipt, words: ReceiptWording, *, issuer: str = "") -> Re
     captured_minor = payment.snapshot.amounts.captured_minor
     vat = vat_of(quote, words, part_minor=captured_minor)
     refunds = list(_returned(payment, shown.history, words))
+    left: list[Fact] = []
     vat_left: list[Fact] | None = []
     if refunds:
         left_minor = _left_minor(payment)
-        refunds.append(Fact(label=words.say("receipt.net"), value=_amount(left_minor, payment, words)))
+        left = [Fact(label=words.say("receipt.net"), value=_amount(left_minor, payment, words))]
         vat_left = vat_of(quote, words, part_minor=left_minor)
     total_minor = payment.total.amount_minor
     return Receipt(
@@ -46,27 +44,36 @@ def receipt(shown: pb.Receipt, words: ReceiptWording, *, issuer: str = "") -> Re
         vat=vat or [],
         vat_note=words.say("receipt.vat_open") if vat is None or vat_left is None else "",
         paid=list(_paid(payment, words)),
-        refunds=[*refunds, *(vat_left or [])],
+        refunds=refunds,
+        left=[*left, *(vat_left or [])],
         total=total_of(quote, words) if quote.lines else _amount(total_minor, payment, words),
         taken="" if captured_minor == total_minor else _amount(captured_minor, payment, words),
     )
 
 
-def shortened(full: Receipt, words: ReceiptWording) -> Receipt:
-    """Return a receipt of which each list has at most `ROWS_MAX` entries, and says how many more there are."""
+def shortened(full: Receipt, language: str, *, entries_max: int) -> Receipt:
+    """Return a receipt of which each list has at most so many entries, and says how many more there are.
+
+    What was paid and what of it is left, without its VAT, are said in any case.
+    """
 
     def more(entries: Sequence[T]) -> tuple[Sequence[T], str]:
-        beyond = len(entries) - ROWS_MAX
-        return entries[:ROWS_MAX], words.say("receipt.more", count=str(beyond)) if beyond > 0 else ""
+        beyond = len(entries) - entries_max
+        return entries[:entries_max], TEXTS.say(language, "receipt.more", count=str(beyond)) if beyond > 0 else ""
+
+    def facts(entries: Sequence[Fact]) -> list[Fact]:
+        kept, said = more(entries)
+        return [*kept, *([Fact(label=said, value="")] if said else [])]
 
     rows, more_rows = more(full.rows)
     providers, more_providers = more(full.providers)
-    refunds, more_refunds = more(full.refunds)
     return replace(
         full,
         rows=[*rows, *([Row(label=more_rows, amount="")] if more_rows else [])],
         providers=[*providers, *([Party(name=more_providers)] if more_providers else [])],
-        refunds=[*refunds, *([Fact(label=more_refunds, value="")] if more_refunds else [])],
+        vat=facts(full.vat),
+        refunds=facts(full.refunds),
+        left=[*full.left[:1], *facts(full.left[1:])],
     )
 
 

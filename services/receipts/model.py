@@ -55,6 +55,9 @@ class Receipt:
     """Why its VAT, or that of what is left of it, is not shown; empty where it is."""
     paid: Sequence[Fact]
     refunds: Sequence[Fact]
+    """Each time that money went back, or turned out not to have."""
+    left: Sequence[Fact]
+    """What was paid after them, with its VAT; nothing where nothing went back."""
     total: str
     taken: str
     """What was taken of the total; empty where that is all of it."""

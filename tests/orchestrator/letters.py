@@ -24,7 +24,7 @@ from services.orchestrator.mail.catalogue import SHOWN, WITH_RECEIPT, has_mail, 
 from services.orchestrator.mail.domain import LANGUAGES, Contact, Letter, Sender, language_of
 from services.orchestrator.mail.rendering import rendered
 from services.orchestrator.notifications.kinds import RecipientKind, telling
-from services.receipts.content import receipt, shortened
+from services.receipts.content import receipt
 from services.receipts.model import Receipt
 from services.receipts.wording import ReceiptWording
 
@@ -124,10 +124,10 @@ def paid(*, refunded_minor: int = 0, lines: int = 1) -> pb.Receipt:
 
 
 def receipt_of(found: pb.Receipt, locale: str) -> Receipt:
-    """Return a receipt as a mail in this locale has it."""
+    """Return the whole receipt in this locale."""
     language, written = language_of(locale)
     words = ReceiptWording(language, locale=written, zone="Europe/Zurich")
-    return shortened(receipt(found, words), words)
+    return receipt(found, words)
 
 
 def letter(kind: FactKind, recipient_kind: RecipientKind, *, locale: str = "en", name: str = "Lea Brunner") -> Letter:

@@ -14,13 +14,16 @@ from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
+from services.gateway.sellers.domain import RECEIPT_NAME_CHARACTERS_MAX
 from services.orchestrator.facts.domain import FactKind
 from services.orchestrator.mail.catalogue import OF_THE_PAYMENT, SHOWN, language
 from services.orchestrator.mail.domain import LANGUAGES, Contact, language_of
-from services.orchestrator.mail.message import BYTES_MAX, LINK_CHARACTERS_MAX, AddressUnfit, fit_address, mail_of
+from services.orchestrator.mail.message import BYTES_MAX, LINK_CHARACTERS_MAX, AddressUnfit, Mail, fit_address, mail_of
 from services.orchestrator.mail.rendering import rendered
 from services.orchestrator.mail.wording import VALUE_CHARACTERS_MAX, in_words, plain
 from services.orchestrator.notifications.kinds import TELLINGS, RecipientKind
+from services.receipts.content import shortened
+from services.receipts.model import Fact
 from tests.orchestrator.letters import (
     GOLDEN,
     SENDER,
@@ -239,11 +242,57 @@ def nasty_receipt() -> pb.Receipt:
     return found
 
 
+def text_of(mail: Mail) -> str:
+    """Return what the plain part of a mail says."""
+    message = email.message_from_bytes(mail.content, policy=email.policy.default)
+    part = message.get_body(("plain",))
+    assert part is not None
+    return str(part.get_content())
+
+
 def test_a_long_receipt_is_cut_and_says_how_much_more_there_is() -> None:
     one = replace(REFUND, receipt=receipt_of(paid(lines=1_000), "en"))
 
-    assert "and 961 more, on the receipt online" in rendered(one).text
+    assert "and 961 more, on the receipt online" in text_of(mail_of(one))
     assert len(mail_of(one).content) < BYTES_MAX
+
+
+def test_no_mail_is_lost_for_a_receipt_that_is_too_long() -> None:
+    """Forty lines and forty sellers with the longest of names are cut further; what is paid is said in any case."""
+    found = paid(refunded_minor=100, lines=40)
+    name = "Школа плавания и прыжков в воду Анны Петровой".ljust(RECEIPT_NAME_CHARACTERS_MAX, "я")
+    del found.sellers[:]
+    found.sellers.extend(
+        pb.ReceiptParty(seller_id=f"seller_{one}", name=name, vat_id="CHE-109.322.551 MWST") for one in range(40)
+    )
+    one = replace(REFUND, receipt=receipt_of(found, "en"))
+    said = text_of(mail_of(one))
+
+    assert said.count(name) == 20
+    assert said.count("more, on the receipt online") == 2
+    assert "Paid after refunds: CHF 1,249.00" in said.replace("\N{NO-BREAK SPACE}", " ")
+    assert mail_of(one) == mail_of(one)
+
+
+def test_every_list_of_a_receipt_is_cut_but_for_the_sums() -> None:
+    full = receipt_of(paid(refunded_minor=100), "en")
+    many = [Fact(label=f"of {one}", value="CHF 1.00") for one in range(3)]
+    cut = shortened(replace(full, vat=many, refunds=many, left=[*full.left[:1], *many]), "en", entries_max=1)
+
+    assert [one.label for one in cut.vat] == ["of 0", "and 2 more, on the receipt online"]
+    assert cut.refunds == cut.vat
+    assert list(cut.left) == [full.left[0], *cut.vat]
+    assert cut.paid == full.paid
+
+
+def test_a_receipt_that_never_fits_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    full = receipt_of(paid(), "en")
+    one = replace(REFUND, receipt=replace(full, seller=replace(full.seller, lines=["я" * 20_000])))
+
+    assert mail_of(one) == mail_of(replace(REFUND, receipt=None))
+    assert "leaves without its receipt" in caplog.text
+    with pytest.raises(ValueError, match="is a mistake"):
+        mail_of(replace(REFUND, receipt=None, link=f"https://a.example/{'a' * BYTES_MAX}"))
 
 
 def test_the_receipt_in_a_mail_has_no_second_reference_and_stands_in_both_layouts() -> None:

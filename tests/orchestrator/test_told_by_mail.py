@@ -29,6 +29,7 @@ from services.orchestrator.peers.pricing import Pricing
 from services.orchestrator.peers.sellers import ReceiptSellers
 from services.orchestrator.receipts import Receipts
 from services.orchestrator.wire.responses import for_payer
+from services.receipts.wording import ReceiptWording
 from services.runtime.database.connections import plain_dsn
 from services.runtime.process.followed import Followed
 from services.runtime.rpc import call_context
@@ -42,6 +43,7 @@ from tests.orchestrator.mailboxes import Mailboxes, mailboxes
 from tests.orchestrator.samples import REFUND_FAILS, SELLER, Clock, new_id, refund, refused, submit
 
 PIA = "pia@example.ch"
+EN = ReceiptWording("en", locale="en-GB", zone="UTC")
 
 
 @pytest.fixture(scope="module")
@@ -266,7 +268,7 @@ async def test_a_receipt_is_the_same_whoever_dies_over_it_and_whatever_came_sinc
                     await mortal.send(work)
                 await post.outbox.send(work)
             places.append(life.place)
-    assert {"before short", "after short", "before send", "after send", "before ended", "after ended"} < set(places)
+    assert {"before then", "after then", "before send", "after send", "before ended", "after ended"} < set(places)
     assert await post.rows.fetchval("SELECT state FROM mails WHERE fact_id = $1::text::uuid", work.key[0]) == "SENT"
     assert len(post.boxes.arrived) == len(places) + 2  # twice where it died after sending, and before that was kept
     assert len({one.content for one in post.boxes.arrived}) == 1
@@ -309,6 +311,32 @@ async def test_a_receipt_waits_for_what_it_is_written_of(post: Post) -> None:
     assert "Total: CHF 100.00" in body(post.boxes, payment_id, 0)
     assert "Termin" not in body(post.boxes, payment_id, 0)
     assert "Beleg" not in body(post.boxes, payment_id, 1)
+
+
+async def test_while_the_gateway_is_away_a_page_shows_the_receipt_and_a_mail_waits(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lacks what sellers are called, whether the gateway is not there or does not answer in time."""
+    payment_id, parts = await post.journeys.paid(), post.replica.parts
+    async with (
+        post.world.channel(post.world.ports["gateway"], "orchestrator") as gateway,
+        post.world.channel(1, "orchestrator") as nowhere,
+    ):
+        late, cut_off = (
+            Receipts(parts.store, parts.peers, ReceiptSellers(SellerServiceStub(one)), parts.telling.policies.current)
+            for one in (gateway, nowhere)
+        )
+        with call_context.acting_for("main"):
+            plan = await parts.store.read("main", payment_id, payer_id=None)
+            assert plan is not None
+            away = await cut_off.now(plan)
+            payment = away.payment.SerializeToString()
+            assert (list(away.sellers), away.payment.snapshot.amounts.captured_minor) == ([], 10_000)
+            with pytest.raises(DependencyUnavailable):
+                await cut_off.then("main", payment, EN, issuer="")
+            assert [one.seller_id for one in (await late.now(plan)).sellers] == [SELLER]
+            monkeypatch.setattr("services.orchestrator.receipts.SELLERS_WAIT_S", 0)
+            assert list((await late.now(plan)).sellers) == []
 
 
 async def test_a_receipt_is_its_payers_and_there_is_none_before_money_was_taken(

@@ -61,7 +61,7 @@ class Letter:
     unsubscribe_url: str = ""
     """Where mails of this kind are declined; empty where they may not be."""
     receipt: Receipt | None = None
-    """What was paid and what went back, in the letter's language; None where it brings none."""
+    """What was paid and what went back, in the letter's language, whole; None where it brings none."""
 
     @property
     def mail_id(self) -> uuid.UUID:

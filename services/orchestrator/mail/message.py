@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.errors import HeaderParseError
 from email.headerregistry import Address, BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
@@ -12,9 +13,10 @@ from email.policy import SMTP, Policy
 from email.utils import format_datetime
 from typing import Final
 
-from services.orchestrator.mail.domain import Letter
+from services.orchestrator.mail.domain import Letter, language_of
 from services.orchestrator.mail.rendering import rendered
 from services.orchestrator.mail.wording import plain
+from services.receipts.content import shortened
 
 ADDRESS_CHARACTERS_MAX: Final = 254
 """RFC 5321."""
@@ -22,7 +24,9 @@ SPECIALS: Final = str.maketrans(dict.fromkeys('()<>[]:;@\\,."', " "))
 """What would have to stand in quotes in a header (RFC 5322). It is left out: where a header is long, Python folds such
 a name without its quotes, and what was a name is read as addresses."""
 BYTES_MAX: Final = 64 * 1024
-"""Ours have some 6 KB; what is larger is a mistake."""
+"""Ours have some 6 KB. A receipt is cut until its mail has no more; what is larger without one is a mistake."""
+ENTRIES: Final = (40, 20, 10, 5, 2, 1)
+"""Of each list of a receipt, the first that makes a mail of at most `BYTES_MAX`."""
 LINK_CHARACTERS_MAX: Final = 900
 """Of a link in a header: a line has at most 998 (RFC 5322)."""
 
@@ -40,6 +44,7 @@ class _OnOneLine(UnstructuredHeader, BaseHeader):
 _HEADERS: Final = HeaderRegistry()
 _HEADERS.map_to_type("list-unsubscribe", _OnOneLine)
 _POLICY: Final = SMTP.clone(header_factory=_HEADERS)
+_logger = logging.getLogger(__name__)
 
 
 class AddressUnfit(Exception):
@@ -56,9 +61,33 @@ class Mail:
 
 
 def mail_of(letter: Letter) -> Mail:
-    """Return the mail. Raises `AddressUnfit` where its recipient has no address that mails can be sent to."""
-    said = rendered(letter)
+    """Return the mail. Raises `AddressUnfit` where its recipient has no address that mails can be sent to.
+
+    No mail is lost for a long receipt: it has as much of it as there is room for, and none if there is none.
+    """
     sender, recipients = letter.sender.address, _fit(letter.to.addresses)
+    sizes = []
+    for shorter in _shorter_and_shorter(letter):
+        content = _written(shorter, sender, recipients)
+        if len(content) <= BYTES_MAX:
+            if letter.receipt is not None and shorter.receipt is None:
+                _logger.warning("the mail %s leaves without its receipt, which is too long", letter.mail_id)
+            return Mail(sender=sender, recipients=recipients, content=content)
+        sizes.append(len(content))
+    raise ValueError(f"a mail of {sizes[-1]} bytes is a mistake")
+
+
+def _shorter_and_shorter(letter: Letter) -> Iterator[Letter]:
+    """Yield the letter with less and less of its receipt, and at last without."""
+    if letter.receipt is not None:
+        language, _ = language_of(letter.to.locale, letter.sender.locale)
+        for entries_max in ENTRIES:
+            yield replace(letter, receipt=shortened(letter.receipt, language, entries_max=entries_max))
+    yield replace(letter, receipt=None)
+
+
+def _written(letter: Letter, sender: str, recipients: Sequence[str]) -> bytes:
+    said = rendered(letter)
     message = EmailMessage(policy=_POLICY)
     message["From"] = Address(display_name=_display_name(letter.sender.name), addr_spec=sender)
     name = _display_name(letter.to.name)
@@ -74,10 +103,7 @@ def mail_of(letter: Letter) -> Mail:
     message.add_alternative(said.html, subtype="html", cte="quoted-printable")
     message["Content-Language"] = said.language
     message.set_boundary(f"=_{letter.mail_id.hex}")
-    content = message.as_bytes()
-    if len(content) > BYTES_MAX:
-        raise ValueError(f"a mail of {len(content)} bytes is a mistake")
-    return Mail(sender=sender, recipients=recipients, content=content)
+    return message.as_bytes()
 
 
 def _display_name(name: str) -> str:

@@ -65,7 +65,7 @@ class Server(Protocol):
 class Receipts(Protocol):
     """Knows what was paid, and what went back."""
 
-    async def short(self, tenant_id: str, payment: bytes, words: ReceiptWording, *, issuer: str) -> Receipt | None:
+    async def then(self, tenant_id: str, payment: bytes, words: ReceiptWording, *, issuer: str) -> Receipt | None:
         """Return the receipt of a payment as one of its revisions left it; None where nothing was taken."""
         ...
 
@@ -158,7 +158,7 @@ class MailOutbox:
             return None
         language, locale = language_of(letter.to.locale, letter.sender.locale)
         words = ReceiptWording(language, locale=locale, zone=zone_of(letter.sender.time_zone).key)
-        asked = self._receipts.short(mail.tenant_id, payment, words, issuer=letter.sender.name)
+        asked = self._receipts.then(mail.tenant_id, payment, words, issuer=letter.sender.name)
         return await crash_points.call("mail.receipt", asked)
 
     async def _hand_in(self, mail: PendingMail, letter: Letter, server: Server) -> None:
