@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -18,7 +19,8 @@ from services.gateway.intents.domain import (
 )
 from services.gateway.intents.holds import LIMIT_SHORTEST, LIMITS, limit_of
 from services.gateway.intents.needs import with_needs
-from services.gateway.mirror.observation import Observation, conclude
+from services.gateway.mirror.observation import Observation
+from services.gateway.mirror.observation import conclude as conclude_in
 from services.gateway.stripe_api.intent_objects import attempt_facts, intent_facts
 from services.shared import codec
 from services.shared.payment import Method
@@ -29,6 +31,7 @@ AMOUNT = 10_000
 HOLD = Hold(expire_time=NOW + timedelta(days=7))
 KEPT = Method(payment_method_id="pm_kept", type="card", brand="visa", last4="4242", expire_month=4, expire_year=2030)
 START = Observation(payment_id="pay_1")
+conclude = partial(conclude_in, currency_code="CHF")
 
 
 def attempt(number: int = 1, **changes: object) -> Intent:

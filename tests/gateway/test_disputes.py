@@ -22,14 +22,13 @@ from services.gateway.disputes.domain import (
 )
 from services.gateway.intents.domain import Intent
 from services.gateway.mirror import attention
-from services.gateway.mirror.observation import conclude
 from services.gateway.refunds.domain import Refund
 from services.shared import codec
 from services.shared.payment import Attention
 from services.shared.states import AttentionReason
 from tests.gateway.receiving import event_of
 from tests.gateway.samples import AMOUNT_MINOR, Payments, refusal
-from tests.gateway.test_domain import NOW, START, intent, paid, refund
+from tests.gateway.test_domain import NOW, START, conclude, intent, paid, refund
 from tests.gateway.test_inbox import Place, place, quiet  # noqa: F401 fixtures
 
 STATUS_OF = {
@@ -101,9 +100,9 @@ def test_several_disputes_of_a_charge_are_all_counted_and_all_said() -> None:
     assert [(one.reason, one.detail) for one in seen.attentions] == [
         (
             "DISPUTE_OPEN",
-            "Dispute dp_2 over 2000 minor units (fraudulent) is open; evidence is due by 2026-12-01 18:00 UTC.",
+            "Dispute dp_2 over 20.00 CHF (fraudulent) is open; evidence is due by 2026-12-01 18:00 UTC.",
         ),
-        ("DISPUTE_LOST", "Dispute dp_1 over 1000 minor units (fraudulent) was lost."),
+        ("DISPUTE_LOST", "Dispute dp_1 over 10.00 CHF (fraudulent) was lost."),
     ]
 
 
@@ -370,13 +369,13 @@ async def test_a_refund_that_fails_after_it_succeeded_needs_an_operator_until_th
     seen = await place.payments.synced(payment_id)
     assert (seen.amounts.refunded_minor, seen.refundable_minor) == (0, AMOUNT_MINOR)
     assert seen.attention.reason == "REFUND_FAILED"
-    assert "8000 minor units" in seen.attention.detail
+    assert "80.00 CHF" in seen.attention.detail
     assert given.refund.refund_id in seen.attention.detail
     assert (await place.sink.hears(payment_id, lambda one: one == seen)) is not None
 
     clock.advance(timedelta(hours=1))
     part = await gateway.CreateRefund(place.payments.refund_request(payment_id, 5_000))
-    assert "3000 minor units" in part.observation.attention.detail
+    assert "30.00 CHF" in part.observation.attention.detail
     rest = await gateway.CreateRefund(place.payments.refund_request(payment_id, 3_000, expected_minor=5_000))
     assert not rest.observation.HasField("attention")
 

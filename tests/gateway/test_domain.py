@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from services.gateway.call_log import backoff
 from services.gateway.call_log.call import IDEMPOTENCY_KEY_TTL
 from services.gateway.intents.domain import NEVER_BACK, RANK, Hold, Intent, IntentFacts, advances, apply, is_current
-from services.gateway.mirror.observation import Observation, conclude
+from services.gateway.mirror.observation import Observation
+from services.gateway.mirror.observation import conclude as conclude_in
 from services.gateway.refunds.domain import Refund, RefundState
 from services.shared import codec
 from services.shared.payment import Method, PaymentError
@@ -25,6 +27,7 @@ ID_ALONE = Method(payment_method_id="pm_1")
 DECLINED = PaymentError(code="card_declined", decline_code="insufficient_funds", message="No.")
 HOLD = Hold(expire_time=NOW + timedelta(days=7))
 START = Observation(payment_id="pay_1")
+conclude = partial(conclude_in, currency_code="CHF")
 
 
 def intent(attempt: int = 1, **changes: object) -> Intent:
@@ -102,7 +105,7 @@ def test_another_method_replaces_the_one_before() -> None:
 def test_another_amount_or_currency_than_asked_for_is_a_mismatch(shown: IntentFacts) -> None:
     after = apply(intent(), shown, currency_code="CHF")
 
-    assert "10000 CHF" in after.mismatch
+    assert "100.00 CHF" in after.mismatch
     assert [one.reason for one in conclude(START, [after], []).attentions] == ["AMOUNT_MISMATCH"]
     assert apply(after, facts(), currency_code="CHF").mismatch == ""
 
@@ -229,7 +232,7 @@ def test_what_is_held_beside_the_attempt_that_counts_wants_attention(other: Inte
 
     assert before.attentions == ()
     assert [one.reason for one in after.attentions] == ["SURPLUS"]
-    assert f"{AMOUNT} minor units are held" in after.attentions[0].detail
+    assert "100.00 CHF is held" in after.attentions[0].detail
     assert released.attentions == ()
 
 

@@ -14,7 +14,6 @@ from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from services.gateway.disputes.domain import Standing
 from services.gateway.intents.domain import RANK, Intent
-from services.gateway.mirror.observation import conclude
 from services.gateway.mirror.reading_times import RESTS, next_look
 from services.gateway.refunds.domain import Refund, RefundState
 from services.runtime.database.connections import plain_dsn
@@ -25,7 +24,7 @@ from tests.gateway.conftest import Sink
 from tests.gateway.samples import READ, SUCCEEDED, Payments
 from tests.gateway.stubs import GatewayStubs
 from tests.gateway.test_disputes import dispute, moved
-from tests.gateway.test_domain import START, intent, paid, refund
+from tests.gateway.test_domain import START, conclude, intent, paid, refund
 
 PATIENCE_S = 30
 CANCELED = intent(state=IntentState.CANCELED)

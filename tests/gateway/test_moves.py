@@ -333,7 +333,7 @@ def test_an_operator_hears_of_what_waits_for_long_or_for_good(
     [standing] = standings(PAYMENT_ID, account.intent, [], account.movements.values())
     assert (standing.waits_for, standing.needs_operator) == says
     assert (standing.owed_minor, standing.transferred_minor) == (8_500, 0)
-    assert (standing.attention() is not None) == says[1]
+    assert (standing.attention("CHF") is not None) == says[1]
 
 
 def test_a_seller_who_cannot_give_back_owes() -> None:

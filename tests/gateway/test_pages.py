@@ -257,8 +257,8 @@ def test_an_intent_whose_page_expired_shows_nothing_new() -> None:
 
 
 def test_another_amount_on_the_page_needs_a_person() -> None:
-    assert "9999 CHF" in with_session(page(), session(amount_minor=9_999), currency_code="CHF").mismatch
-    assert "10000 EUR" in with_session(page(), session(currency_code="EUR"), currency_code="CHF").mismatch
+    assert "99.99 CHF" in with_session(page(), session(amount_minor=9_999), currency_code="CHF").mismatch
+    assert "100.00 EUR" in with_session(page(), session(currency_code="EUR"), currency_code="CHF").mismatch
     assert not with_session(page(is_setup=True), session(amount_minor=0), currency_code="CHF").mismatch
 
 

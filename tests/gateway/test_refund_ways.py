@@ -193,7 +193,7 @@ async def test_a_seller_who_lacks_the_money_owes_it_and_the_payer_has_theirs(
     answer = await refunding.refund(payment_id, 4_000, line_amounts=lines(b=4_000))
     assert answer.refund.state == refunds_pb2.Refund.STATE_SUCCEEDED
     heard = await delivered.hears(payment_id, lambda seen: seen.attention.reason == "SELLER_OWES")
-    assert f"{second} owes 3400 " in heard.observation.attention.detail
+    assert f"{second} owes 34.00 CHF: " in heard.observation.attention.detail
 
     async def owed(seller_id: str = second) -> list[ops_pb2.Receivable]:
         return list((await operators.ListReceivables(ops_pb2.ListReceivablesRequest(seller_id=seller_id))).receivables)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from services.gateway.intents.domain import Intent, SessionState, page_state
+from services.shared.amounts import written
 from services.shared.states import IntentState
 
 PAID: Final = "paid"
@@ -64,4 +65,5 @@ def _mismatch(before: Intent, facts: SessionFacts, *, currency_code: str) -> str
     """Return what Stripe's page has otherwise than it was asked for."""
     if before.is_setup or (facts.amount_minor, facts.currency_code) == (before.amount_minor, currency_code):
         return ""
-    return f"Asked for {before.amount_minor} {currency_code}, its page has {facts.amount_minor} {facts.currency_code}."
+    asked, has = written(before.amount_minor, currency_code), written(facts.amount_minor, facts.currency_code)
+    return f"Asked for {asked}, its page has {has}."

@@ -13,6 +13,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
 from typing import Final
 
+from services.shared.amounts import written
 from services.shared.payment import Attention
 from services.shared.split import LineAmount
 from services.shared.states import AttentionReason
@@ -227,7 +228,7 @@ class Dispute:
 
     def attention(self) -> Attention | None:
         """Return what an operator has to know of it."""
-        what = f"{self.dispute_id} over {self.amount_minor} minor units ({self.reason})"
+        what = f"{self.dispute_id} over {written(self.amount_minor, self.currency_code)} ({self.reason})"
         due = f"; evidence is due by {self.evidence_due_time:%Y-%m-%d %H:%M} UTC" if self.evidence_due_time else ""
         if self.warned_days and self.due_time is not None:
             left = f"less than {self.warned_days} day{'s' if self.warned_days > 1 else ''}"

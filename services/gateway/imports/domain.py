@@ -26,6 +26,7 @@ from services.gateway.refunds.domain import Refund
 from services.gateway.settlement.domain import MovementKind
 from services.gateway.settlement.moves import is_seen
 from services.gateway.settlement.seen import MovedFacts, seen
+from services.shared.amounts import written
 
 ATTEMPT: Final = 1
 """What is taken over is one attempt: the one that counted."""
@@ -175,7 +176,8 @@ def _newest_before(time: datetime, refunds: tuple[Refund, ...]) -> str:
 def _unsettled(payment: MirroredPayment) -> str:
     """Say which sellers have not what they are to have."""
     return " ".join(
-        f"{one.seller_id} has {one.moved_minor} minor units, and is to have {one.target_minor}."
+        f"{one.seller_id} has {written(one.moved_minor, payment.currency_code)},"
+        f" and is to have {written(one.target_minor, payment.currency_code)}."
         for one in payment.positions(ATTEMPT)
         if one.due_minor
     )

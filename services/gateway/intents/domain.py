@@ -12,6 +12,7 @@ from typing import Final
 
 from services.gateway.disputes.domain import Dispute, Standing
 from services.gateway.settlement.domain import Settled, SettlementTerms
+from services.shared.amounts import written
 from services.shared.payment import Method, PaymentError
 from services.shared.split import LineAmount, Split
 from services.shared.states import AttemptKind, IntentState
@@ -316,7 +317,8 @@ def _mismatch(before: Intent, facts: IntentFacts, *, currency_code: str) -> str:
     """Return what Stripe has otherwise than it was asked for."""
     if facts.is_setup or (facts.amount_minor, facts.currency_code) == (before.amount_minor, currency_code):
         return ""
-    return f"Asked for {before.amount_minor} {currency_code}, Stripe has {facts.amount_minor} {facts.currency_code}."
+    asked, has = written(before.amount_minor, currency_code), written(facts.amount_minor, facts.currency_code)
+    return f"Asked for {asked}, Stripe has {has}."
 
 
 def advances(before: Intent, facts: IntentFacts) -> bool:

@@ -16,6 +16,7 @@ from services.gateway.mirror.attention import by_reason
 from services.gateway.refunds.domain import Refund, given_back_minor, owed_minor, undecided_minor
 from services.gateway.settlement.domain import Movement
 from services.gateway.settlement.standings import SellerStanding, standings
+from services.shared.amounts import written
 from services.shared.payment import Amounts, Attention, Method, PaymentError
 from services.shared.states import AttemptKind, AttentionReason, IntentState
 
@@ -62,6 +63,7 @@ def conclude(
     intents: Sequence[Intent],
     refunds: Sequence[Refund],
     *,
+    currency_code: str,
     concerns: Sequence[Attention] = (),
     movements: Sequence[Movement] = (),
     outcome_unknown: bool = False,
@@ -80,7 +82,7 @@ def conclude(
     held_beside_minor = sum(intent.capturable_minor for intent in made if intent is not counting)
     last_error = None if counting.state == IntentState.SUCCEEDED else counting.error
     sellers = standings(before.payment_id, counting, refunds, movements)
-    waiting = [concern for one in sellers if (concern := one.attention()) is not None]
+    waiting = [concern for one in sellers if (concern := one.attention(currency_code)) is not None]
     noticed = [event_type for intent in made for _, event_type in intent.notices]
     after = Observation(
         payment_id=before.payment_id,
@@ -103,7 +105,8 @@ def conclude(
         method=counting.method,
         attentions=by_reason(
             (
-                *_concerns(made, refunds, surplus_minor=surplus_minor, held_beside_minor=held_beside_minor),
+                *_concerns(made),
+                *_amiss(refunds, currency_code, surplus_minor=surplus_minor, held_beside_minor=held_beside_minor),
                 *concerns,
                 *waiting,
             )
@@ -143,10 +146,8 @@ def left_minor(intent: Intent, refunds: Sequence[Refund]) -> int:
     return max(0, _left_minor(intent, refunds) - undecided_minor(refunds, intent.attempt))
 
 
-def _concerns(
-    intents: Sequence[Intent], refunds: Sequence[Refund], *, surplus_minor: int, held_beside_minor: int
-) -> Iterator[Attention]:
-    """Yield everything that needs an operator."""
+def _concerns(intents: Sequence[Intent]) -> Iterator[Attention]:
+    """Yield what of the attempts needs an operator."""
     for intent in intents:
         for dispute in intent.disputes:
             concern = dispute.attention()
@@ -158,15 +159,25 @@ def _concerns(
             yield Attention(reason=AttentionReason.AMOUNT_MISMATCH, detail=intent.mismatch)
         for object_id, event_type in intent.notices:
             yield _decision(object_id, event_type)
+
+
+def _amiss(
+    refunds: Sequence[Refund], currency_code: str, *, surplus_minor: int, held_beside_minor: int
+) -> Iterator[Attention]:
+    """Yield what money is where it is not to be."""
+
+    def amount(minor: int) -> str:
+        return written(minor, currency_code)
+
     if (unpaid_minor := owed_minor(refunds)) > 0:
-        which = ", ".join(f"{one.refund_id} ({one.amount_minor})" for one in refunds if one.is_returned)
-        detail = f"The payer did not get {unpaid_minor} minor units that were on their way back; failed: {which}."
+        which = ", ".join(f"{one.refund_id} ({amount(one.amount_minor)})" for one in refunds if one.is_returned)
+        detail = f"The payer did not get {amount(unpaid_minor)}, on its way back; failed: {which}."
         yield Attention(reason=AttentionReason.REFUND_FAILED, detail=detail)
     if surplus_minor > 0:
-        detail = f"{surplus_minor} minor units were taken on another attempt."
+        detail = f"{amount(surplus_minor)} was taken on another attempt."
         yield Attention(reason=AttentionReason.SURPLUS, detail=detail)
     if held_beside_minor > 0:
-        detail = f"{held_beside_minor} minor units are held on another attempt; release them at Stripe."
+        detail = f"{amount(held_beside_minor)} is held on another attempt; release it at Stripe."
         yield Attention(reason=AttentionReason.SURPLUS, detail=detail)
 
 

@@ -322,7 +322,8 @@ class MirroredPayment:
             self.observation,
             list(self.intents.values()),
             list(self.refunds.values()),
-            concerns=[one.attention() for one in self.receivables],
+            currency_code=self.currency_code,
+            concerns=[one.attention(self.currency_code) for one in self.receivables],
             movements=tuple(self.movements.values()),
             outcome_unknown=self.unsettled,
         )

@@ -9,6 +9,7 @@ from datetime import datetime
 from services.gateway.settlement.domain import Movement, MovementKind, MovementOrigin, MovementState, Wait, WaitReason
 from services.gateway.settlement.moves import Step
 from services.gateway.settlement.positions import Position
+from services.shared.amounts import written
 from services.shared.payment import Attention
 from services.shared.states import AttentionReason
 
@@ -23,9 +24,10 @@ class Receivable:
     since: datetime
     """When it was first asked back in vain."""
 
-    def attention(self) -> Attention:
+    def attention(self, currency_code: str) -> Attention:
         """Return what an operator has to know of it."""
-        detail = f"{self.seller_id} owes {self.amount_minor} minor units: its balance at Stripe does not cover them."
+        amount = written(self.amount_minor, currency_code)
+        detail = f"{self.seller_id} owes {amount}: its balance at Stripe does not cover it."
         return Attention(reason=AttentionReason.SELLER_OWES, detail=detail)
 
 

@@ -12,6 +12,7 @@ from services.gateway.refunds.domain import Refund
 from services.gateway.settlement.domain import Movement, MovementKind, MovementState, Wait, WaitReason
 from services.gateway.settlement.moves import Step, is_seen, refused_before, steps, wait_of
 from services.gateway.settlement.positions import positions
+from services.shared.amounts import written
 from services.shared.payment import Attention
 from services.shared.states import AttentionReason
 
@@ -37,17 +38,18 @@ class SellerStanding:
     needs_operator: bool = False
     """It waits for what does not pass, or for longer than a day."""
 
-    def attention(self) -> Attention | None:
+    def attention(self, currency_code: str) -> Attention | None:
         """Return what an operator has to know of it."""
         if not self.needs_operator:
             return None
         missing = self.owed_minor - self.held_minor - self.transferred_minor
-        detail = f"{self.seller_id} has not got {missing} minor units: {SAID[WaitReason(self.waits_for)]}."
+        said = SAID[WaitReason(self.waits_for)]
+        detail = f"{self.seller_id} has not got {written(missing, currency_code)}: {said}."
         return Attention(reason=AttentionReason.SETTLEMENT_WAITS, detail=detail)
 
 
 SAID: Final = {
-    WaitReason.BALANCE: "the platform's balance at Stripe does not cover them",
+    WaitReason.BALANCE: "the platform's balance at Stripe does not cover it",
     WaitReason.SELLER: "its account cannot receive transfers",
     WaitReason.SELLER_GONE: "its account is closed, or closed to us",
     WaitReason.REFUSED: "Stripe refuses the transfer",
