@@ -118,9 +118,15 @@ lock: $(STATE)/dev.stamp
 	cd requirements && for set in runtime local dev web bench sandbox postgres image sbom patroni; do ../$(BIN)/uv pip compile --quiet --generate-hashes --universal \
 	  --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-header $$set.in -o $$set.txt; done
 
-# First what is elsewhere: a suite that runs, databases on a server of one's own, folders in the temporary one.
+# First what is elsewhere: a suite that runs, databases on a server of one's own, folders in the temporary one. After an
+# upgrade of Python the environment may not run; then the rest goes, unless something on a server would be forgotten.
 clean:
-	@if [ -e $(STATE)/local.stamp ]; then $(BIN)/python -m local.purge; fi
+	@if [ ! -e $(STATE)/local.stamp ]; then :; \
+	elif $(BIN)/python -c 'import local.purge' 2> /dev/null; then $(BIN)/python -m local.purge; \
+	elif [ -e $(STATE)/on-servers.json ] || [ -e $(STATE)/demo/on-servers.json ]; then \
+	  echo "$(VENV) does not run, and databases of ours are on a server. Make it anew, and then clean:"; \
+	  echo "  rm -r $(VENV) $(STATE)/local.stamp && make $(STATE)/local.stamp clean"; exit 1; \
+	else echo "$(VENV) does not run: a suite that still runs and folders in the temporary one are left."; fi
 	@rm -rf $(STATE) dist build batzen.egg-info batzen/type batzen/pricing batzen/gateway batzen/status batzen/orchestrator \
 	  deploy/kubernetes/overlays/local/generated .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -70,14 +70,15 @@ def find_place(directory: Path, *, user: pwd.struct_passwd | None) -> Place:
 
 
 def left_over(*roots: Path) -> list[Path]:
-    """Return our idle folders in the temporary one that are for something below `roots`, or for what is gone."""
+    """Return our idle folders in the temporary one that are for something below `roots`.
+
+    One whose checkout is not there stays: it may be on a disk that is not mounted, or in another container.
+    """
     found = []
     for parent in temporary_folders():
         for folder in sorted(Path(parent).glob(f"batzen-{os.geteuid()}-*")):
             key = _made_for(folder)
-            if key is None or (key.exists() and not any(key.is_relative_to(root) for root in roots)):
-                continue
-            if not _is_served(folder):
+            if key is not None and any(key.is_relative_to(root) for root in roots) and not _is_served(folder):
                 found.append(folder)
     return found
 

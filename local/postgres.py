@@ -18,6 +18,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,7 @@ PORT_TRIES = 5
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 30
 STOP_POLL_S = 0.05
+SYSTEM_IDENTIFIER_BYTES = 8
 LOG_MAX_BYTES = 10_000_000
 LOG_TAIL_LINES = 20
 
@@ -90,6 +92,19 @@ class EmbeddedPostgres:
     def binaries(self) -> Path:
         """The folder of `psql`, `pgbench` and the rest."""
         return self._where().binaries
+
+    def identity(self) -> str | None:
+        """Return the number that PostgreSQL gave to our data when it was made; None if there is none.
+
+        It is the first thing in `pg_control`, so it can be read before the server runs.
+        """
+        if not self._directory.exists():
+            return None
+        try:
+            with (self._where().data / "global" / "pg_control").open("rb") as control:
+                return str(int.from_bytes(control.read(SYSTEM_IDENTIFIER_BYTES), sys.byteorder))
+        except FileNotFoundError:
+            return None
 
     def start(self) -> None:
         """Start the server, making its data first if there is none.

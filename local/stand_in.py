@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Final
 
 import stripe as official
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from local.environments import FRONTS, SERVICES, Stripe
 from local.files import write_private
+from local.on_servers import without_password
 from local.processes import ROOT
 from local.storage import digest
 from sandbox.keeper import FORMAT
@@ -33,7 +33,8 @@ class StandIn:
     """The stand-in of one directory: as it was, or anew."""
 
     directory: Path
-    belongs_to: str
+    server: str
+    """Where our databases are."""
     stripe: Stripe
     is_kept: bool
     """Whether it knows what was paid before; if not, our databases must not either."""
@@ -52,10 +53,10 @@ class StandIn:
         for suffix in ("", "-wal", "-shm", "-journal"):
             self.state_file.with_name(self.state_file.name + suffix).unlink(missing_ok=True)
 
-    def confirm(self) -> None:
-        """Note that the databases and the state are there, and belong together."""
+    def confirm(self, identity: str | None) -> None:
+        """Note that the databases and the state are there, and belong together; `identity` is that of their server."""
         kept = {
-            "belongs_to": self.belongs_to,
+            "belongs_to": _fingerprint(self.server, identity),
             "api_key": self.stripe.api_key,
             "webhook_secrets": self.stripe.webhook_secrets,
             "connect_webhook_secrets": self.stripe.connect_webhook_secrets,
@@ -63,17 +64,18 @@ class StandIn:
         write_private(_record(self.directory), json.dumps(kept, indent=2))
 
 
-def stand_in_of(directory: Path, *, server_url: str | None, forget: bool) -> StandIn:
-    """Return the stand-in that goes with the databases on a server; `forget` begins both anew."""
-    belongs_to = _fingerprint(server_url)
+def stand_in_of(directory: Path, *, server_url: str | None, identity: str | None, forget: bool) -> StandIn:
+    """Return the stand-in that goes with the databases on a server; `forget` begins both anew.
+
+    `identity` tells a server from another that was made under the same URL; None where there is none yet.
+    """
+    server = _server(server_url)
     there = _record(directory).exists()
-    kept = None if forget else _read(directory, belongs_to)
+    kept = None if forget or identity is None else _read(directory, _fingerprint(server, identity))
     if kept is None:
         why = (FORGOTTEN if forget else OUTDATED) if there else ""
-        return StandIn(
-            directory=directory, belongs_to=belongs_to, stripe=Stripe.stand_in(), is_kept=False, why_anew=why
-        )
-    return StandIn(directory=directory, belongs_to=belongs_to, stripe=kept, is_kept=True)
+        return StandIn(directory=directory, server=server, stripe=Stripe.stand_in(), is_kept=False, why_anew=why)
+    return StandIn(directory=directory, server=server, stripe=kept, is_kept=True)
 
 
 def _record(directory: Path) -> Path:
@@ -95,9 +97,9 @@ def _read(directory: Path, belongs_to: str) -> Stripe | None:
         return None
 
 
-def _fingerprint(server_url: str | None) -> str:
+def _fingerprint(server: str, identity: str | None) -> str:
     """Return what the state goes with: another password for the same server is no other server."""
-    parts = [_server(server_url), str(FORMAT), official.api_version]
+    parts = [server, str(identity), str(FORMAT), official.api_version]
     parts += [digest(ROOT / "services" / service / "migrations") for service in (*SERVICES, *FRONTS)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -106,6 +108,6 @@ def _server(url: str | None) -> str:
     if url is None:
         return "embedded"
     try:
-        return make_url(url).set(password=None).render_as_string()
+        return without_password(url)
     except ArgumentError:
         return url  # refused where it is used

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,9 +13,9 @@ import asyncpg
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from local.databases import ServiceDatabase, create_service_database, roles_of
+from local.databases import ServiceDatabase, check_ours, create_service_database, found_database, roles_of
 from local.files import write_private
-from local.on_servers import OnServer
+from local.on_servers import Mark, OnServer, identity_of
 from local.personal_key import new_personal_key
 from local.postgres import EmbeddedPostgres, PostgresError
 
@@ -58,42 +58,57 @@ class Storage:
         migrations it has, and an empty one is a copy of a template.
         """
         name, schema = f"{self.prefix}{service}", digest(migrations)
+        template = f"{name}_template"
         if self.on_server is not None:
-            self.on_server.note(databases=(name, f"{name}_template"), roles=roles_of(service))
+            await self._claim(self.on_server, databases=(name, template), roles=roles_of(service))
         if fresh:
             await self._drop(name)
-            template = f"{name}_template"
-            if await self._schema_of(template) != schema:
+            if not await self._has(template, schema):
                 await self._drop(template)
                 await self._migrated(service, template, schema, migrate)
             return await self._ensure(service, name, template=template)
-        if await self._schema_of(name) != schema:
+        if not await self._has(name, schema):
             return await self._migrated(service, name, schema, migrate)
         return await self._ensure(service, name)
 
+    async def _claim(self, there: OnServer, *, databases: Sequence[str], roles: Sequence[str]) -> None:
+        """Note what will be made; raise `PostgresError` where it is there and was not made from here."""
+        connection = await self._connect()
+        try:
+            await check_ours(connection, there.mark, databases=databases, roles=roles)
+        finally:
+            await connection.close()
+        there.note(databases=databases, roles=roles)
+
+    @property
+    def _mark(self) -> Mark | None:
+        return self.on_server.mark if self.on_server else None
+
     async def _ensure(self, service: str, name: str, *, template: str | None = None) -> ServiceDatabase:
         return await create_service_database(
-            self.admin_url, service, passwords=self.passwords, database=name, template=template
+            self.admin_url, service, passwords=self.passwords, database=name, template=template, mark=self._mark
         )
 
     async def _migrated(self, service: str, name: str, schema: str, migrate: Migrate) -> ServiceDatabase:
         database = await self._ensure(service, name)
         await migrate(database)
-        await self._execute(f"COMMENT ON DATABASE \"{name}\" IS '{schema}'")
+        await self._execute(f"COMMENT ON DATABASE \"{name}\" IS '{self._comment(schema)}'")
         return database
 
-    async def _schema_of(self, name: str) -> str | None:
-        """Return what was noted with a database; None if there is no such database, or nothing was."""
+    async def _has(self, name: str, schema: str) -> bool:
+        """Whether there is such a database, and it is noted with it that it has a schema."""
         connection = await self._connect()
         try:
-            query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = $1"
-            noted: str | None = await connection.fetchval(query, name)
+            there = await found_database(connection, name)
         finally:
             await connection.close()
-        return noted
+        return there is not None and there.comment == self._comment(schema)
 
-    async def check(self) -> None:
-        """Raise `PostgresError` with what to do unless the server answers and is not too old."""
+    def _comment(self, schema: str) -> str:
+        return self._mark.comment(schema) if self._mark else schema
+
+    async def check(self) -> str:
+        """Return what tells the server from another; raise `PostgresError` with what to do if it cannot be used."""
         scheme, separator, _ = self.admin_url.partition("://")
         if not separator or scheme not in SCHEMES:  # what follows may hold a password, and is not shown
             named = f"it begins with {scheme}://" if separator else "it has no ://"
@@ -104,10 +119,13 @@ class Storage:
             connection = await self._connect()
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ArgumentError) as error:
             raise PostgresError(f"BATZEN_DATABASE_URL cannot be used: {str(error) or type(error).__name__}") from error
-        version = connection.get_server_version().major
-        await connection.close()
-        if version < VERSION_MIN:
-            raise PostgresError(f"BATZEN_DATABASE_URL is a PostgreSQL {version}; {VERSION_MIN} or newer is needed.")
+        try:
+            version = connection.get_server_version().major
+            if version < VERSION_MIN:
+                raise PostgresError(f"BATZEN_DATABASE_URL is a PostgreSQL {version}; {VERSION_MIN} or newer is needed.")
+            return await identity_of(connection, self.admin_url)
+        finally:
+            await connection.close()
 
     async def _drop(self, name: str) -> None:
         await self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
@@ -124,9 +142,19 @@ class Storage:
         return await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S)
 
 
-async def check_server(server_url: str) -> None:
-    """Raise `PostgresError` with what to do unless the server of one's own can be used."""
-    await Storage(admin_url=server_url, passwords=Path()).check()
+async def check_server(server_url: str) -> str:
+    """Return what tells a server of one's own from another; raise `PostgresError` if it cannot be used."""
+    return await Storage(admin_url=server_url, passwords=Path()).check()
+
+
+async def identity(directory: Path, *, server_url: str | None) -> str | None:
+    """Return what tells the server under a suite from another; None where the embedded one has no data.
+
+    Raises `PostgresError`.
+    """
+    if server_url is not None:
+        return await check_server(server_url)
+    return await asyncio.to_thread(EmbeddedPostgres(directory / "postgres").identity)
 
 
 @asynccontextmanager
@@ -134,18 +162,17 @@ async def running_storage(directory: Path, *, server_url: str | None, prefix: st
     """Use the server at `server_url`, or run the embedded one in `directory` while inside. Raises `PostgresError`."""
     if server_url is not None:
         storage = Storage(admin_url=server_url, passwords=directory / "server-passwords.json", prefix=prefix)
-        await storage.check()
-        storage = replace(storage, on_server=OnServer.at(directory, server_url))
-        yield storage
+        server = await storage.check()
+        yield replace(storage, on_server=OnServer.at(directory, server_url, identity=server))
         return
-    server = EmbeddedPostgres(directory / "postgres")
-    starting = asyncio.ensure_future(asyncio.to_thread(server.start))
+    embedded = EmbeddedPostgres(directory / "postgres")
+    starting = asyncio.ensure_future(asyncio.to_thread(embedded.start))
     try:
         await asyncio.shield(starting)
-        yield Storage(admin_url=server.admin_url, passwords=directory / "passwords.json", prefix=prefix)
+        yield Storage(admin_url=embedded.admin_url, passwords=directory / "passwords.json", prefix=prefix)
     finally:
         await asyncio.wait([starting])  # a thread cannot be called off; what it started must be stopped
-        await asyncio.to_thread(server.stop)
+        await asyncio.to_thread(embedded.stop)
 
 
 def digest(migrations: Path) -> str:

@@ -25,6 +25,7 @@ from local.progress import Progress
 from local.shop_page import ShopPage, shop_page
 from local.stand_in import StandIn, stand_in_of
 from local.start import add_seller, put_issuer
+from local.storage import identity
 from local.stripe_key import tried
 from local.suite import SANDBOX, Suite, running_suite
 
@@ -73,7 +74,10 @@ async def stay_up(
     console = Console(highlight=False)
     stripe = Stripe.from_environ(environ)
     server_url = environ.get("BATZEN_DATABASE_URL", "").strip() or None
-    stand_in = stand_in_of(directory, server_url=server_url, forget=forget) if stripe.is_stand_in else None
+    stand_in = None
+    if stripe.is_stand_in:
+        known = await identity(directory, server_url=server_url)
+        stand_in = stand_in_of(directory, server_url=server_url, identity=known, forget=forget)
     await tried(stripe)
     with Progress(console, title="Starting Batzen") as progress:
         async with (
@@ -85,8 +89,8 @@ async def stay_up(
                 ports=fixed_ports(environ, chosen_ports, port_base),
                 fronts=FRONTS,
                 server_url=server_url,
-                # What was paid at the stand-in is never mixed with what was paid at Stripe.
-                prefix="batzen_sandbox_" if stand_in else "batzen_",
+                # What was paid at the stand-in is never mixed with what was paid at Stripe, nor with production.
+                prefix="batzen_sandbox_" if stand_in else "batzen_test_",
                 stripe=stand_in.stripe if stand_in else stripe,
                 fresh=stand_in is not None and not stand_in.is_kept,
                 begin=stand_in.begin if stand_in else _nothing,
@@ -104,7 +108,7 @@ async def stay_up(
             ) as suite,
         ):
             if stand_in:
-                stand_in.confirm()
+                stand_in.confirm(await identity(directory, server_url=server_url))
                 async with suite.client("service", sub=SUBJECTS["service"]) as batzen:
                     await add_seller(batzen, SUBJECTS["seller"])
                 async with suite.client("operator", sub=SUBJECTS["operator"]) as operator:

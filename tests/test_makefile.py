@@ -52,6 +52,23 @@ def test_clean_removes_whatever_git_ignores() -> None:
     assert done.stdout.index("local.purge") < done.stdout.index("rm -rf"), "what is elsewhere goes first"
 
 
+@pytest.mark.parametrize("note", [None, "on-servers.json", "demo/on-servers.json"])
+def test_clean_works_where_python_was_upgraded_and_forgets_no_server(tmp_path: Path, note: str | None) -> None:
+    python = tmp_path / ".batzen" / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(tmp_path / "python3.10")  # there no more
+    (tmp_path / ".batzen" / "local.stamp").touch()
+    if note:
+        (tmp_path / ".batzen" / note).parent.mkdir(exist_ok=True)
+        (tmp_path / ".batzen" / note).touch()
+
+    command = ["make", f"--file={ROOT}/Makefile", "clean"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert (done.returncode == 0, (tmp_path / ".batzen").exists()) == (note is None, note is not None)
+    assert ".batzen/venv does not run" in done.stdout
+
+
 def test_what_makes_the_stubs_has_all_that_it_needs() -> None:
     """The pins of `make wheel` are those of a few packages and of whatever they ask for."""
     [names] = re.findall(r"^PROTOC := \^\((.*)\)==$", (ROOT / "Makefile").read_text(), re.MULTILINE)

@@ -7,24 +7,28 @@ from pathlib import Path
 
 import pytest
 
+from local.postgres import EmbeddedPostgres
 from local.stand_in import OUTDATED, StandIn, stand_in_of
+from local.storage import identity
 
+THERE = "7000000000000000001"
+"""What tells a server from another."""
 SERVER = "postgresql://someone:secret@db.example:5432/postgres"
 
 
 def _ran(directory: Path, *, server_url: str | None = None) -> StandIn:
     """Return the stand-in of a run that came up."""
-    stand_in = stand_in_of(directory, server_url=server_url, forget=False)
+    stand_in = stand_in_of(directory, server_url=server_url, identity=None, forget=False)
     stand_in.begin()
     stand_in.state_file.touch()
-    stand_in.confirm()
+    stand_in.confirm(THERE)
     return stand_in
 
 
 def test_the_next_run_has_the_same_account_and_secrets(tmp_path: Path) -> None:
     first = _ran(tmp_path)
 
-    second = stand_in_of(tmp_path, server_url=None, forget=False)
+    second = stand_in_of(tmp_path, server_url=None, identity=THERE, forget=False)
     second.begin()
 
     assert (first.is_kept, second.is_kept) == (False, True)
@@ -36,8 +40,30 @@ def test_the_next_run_has_the_same_account_and_secrets(tmp_path: Path) -> None:
 def test_another_password_is_no_other_server(tmp_path: Path) -> None:
     _ran(tmp_path, server_url=SERVER)
 
-    assert stand_in_of(tmp_path, server_url=SERVER.replace("secret", "other"), forget=False).is_kept
-    assert not stand_in_of(tmp_path, server_url=SERVER.replace("db.example", "other"), forget=False).is_kept
+    def is_kept(url: str) -> bool:
+        return stand_in_of(tmp_path, server_url=url, identity=THERE, forget=False).is_kept
+
+    assert is_kept(SERVER.replace("secret", "other"))
+    assert is_kept(f"{SERVER}?password=other")
+    assert not is_kept(SERVER.replace("db.example", "other"))
+
+
+@pytest.mark.parametrize("server_url", [None, SERVER])
+@pytest.mark.parametrize("now", [None, "made anew"])
+def test_it_begins_anew_with_a_server_that_was_made_anew(
+    tmp_path: Path, server_url: str | None, now: str | None
+) -> None:
+    _ran(tmp_path, server_url=server_url)
+
+    again = stand_in_of(tmp_path, server_url=server_url, identity=now, forget=False)
+
+    assert (again.is_kept, again.why_anew) == (False, OUTDATED)
+
+
+async def test_a_server_is_known_whether_it_runs_or_not(server: EmbeddedPostgres, tmp_path: Path) -> None:
+    assert await identity(tmp_path, server_url=None) is None
+    assert list(tmp_path.iterdir()) == []
+    assert await identity(tmp_path, server_url=server.admin_url) == server.identity()
 
 
 @pytest.mark.parametrize("lost", ["stand-in.json", "stand-in.db", "format", "torn"])
@@ -51,7 +77,7 @@ def test_it_begins_anew_where_state_and_databases_do_not_belong_together(tmp_pat
     else:
         (tmp_path / lost).unlink()
 
-    again = stand_in_of(tmp_path, server_url=None, forget=False)
+    again = stand_in_of(tmp_path, server_url=None, identity=THERE, forget=False)
     again.begin()
 
     assert not again.is_kept
@@ -62,8 +88,8 @@ def test_it_begins_anew_where_state_and_databases_do_not_belong_together(tmp_pat
 
 def test_a_start_that_dies_before_all_is_there_leads_to_a_new_beginning(tmp_path: Path) -> None:
     _ran(tmp_path)
-    forgetting = stand_in_of(tmp_path, server_url=None, forget=True)
+    forgetting = stand_in_of(tmp_path, server_url=None, identity=THERE, forget=True)
     forgetting.begin()
     forgetting.state_file.touch()  # the stand-in runs, and the databases are not empty yet
 
-    assert not stand_in_of(tmp_path, server_url=None, forget=False).is_kept
+    assert not stand_in_of(tmp_path, server_url=None, identity=THERE, forget=False).is_kept
