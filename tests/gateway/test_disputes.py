@@ -11,6 +11,7 @@ from grpc import StatusCode
 
 from batzen.gateway.v1 import refunds_pb2
 from batzen.gateway.v1.observation_pb2 import Notice
+from services.gateway.call_log import backoff
 from services.gateway.disputes.domain import (
     UNREAD,
     WARNING_DAYS,
@@ -350,6 +351,35 @@ async def test_that_a_review_and_a_warning_are_over_is_seen_by_a_reading_too(pla
 
     seen = await place.payments.synced(payment_id)
     assert (seen.is_held_back, seen.HasField("attention"), seen.amounts.refunded_minor) == (False, False, AMOUNT_MINOR)
+
+
+async def test_that_a_review_is_over_counts_in_whatever_order_it_is_told(place: Place) -> None:  # noqa: F811
+    payment_id = await place.payments.paid()
+    (charge,) = await place.payments.charges(payment_id)
+    review = await place.stripe.open_review(charge["payment_intent"])
+    closed = await place.stripe.close_review(review["id"])
+
+    await _event(place, closed, "review.closed")
+    await _event(place, review, "review.opened")  # late, or repeated
+
+    seen = await place.payments.seen(payment_id)
+    assert (seen.is_held_back, seen.HasField("attention")) == (False, False)
+
+
+async def test_a_review_that_stripe_does_not_show_is_open_until_it_does(place: Place) -> None:  # noqa: F811
+    payment_id = await place.payments.paid()
+    (charge,) = await place.payments.charges(payment_id)
+    review = await place.stripe.open_review(charge["payment_intent"])
+    await place.stripe.close_review(review["id"])
+    await place.stripe.fault("forbidden", route="GET /v1/reviews/*", times=None)
+
+    await place.sender.send(event_of(review, "review.opened", at=place.clock.now()))
+    await place.sink.hears(payment_id, lambda seen: seen.is_held_back)
+    await place.stripe.clear_faults()
+    place.clock.advance(backoff.REST_MAX)
+    await place.idle()
+
+    assert not (await place.payments.seen(payment_id)).is_held_back
 
 
 # Refunds that the payer does not get.

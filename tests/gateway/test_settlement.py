@@ -49,6 +49,27 @@ async def test_each_seller_of_a_cart_gets_what_the_quote_says(carts: Carts) -> N
     assert all(one["metadata"]["payment_id"] == payment_id for one in transfers)
 
 
+async def test_what_is_held_back_goes_on_once_stripe_says_that_the_review_is_over_which_nobody_told(
+    carts: Carts,
+) -> None:
+    (seller,) = await carts.sellers(1)
+    payment_id = await carts.paid(part(seller, 10_000))
+    intent_id = await carts.payments.intent_id(payment_id)
+    review = await carts.stripe.open_review(intent_id)
+    reader = carts.replica.parts.reader
+    with call_context.acting_for("main"):
+        await reader.notice("main", payment_id, review, "review.opened", is_over=False, origin="test")
+    await carts.book(payment_id)
+    await carts.run(payment_id)
+    assert await carts.got(payment_id) == {}
+    await carts.stripe.close_review(review["id"])
+
+    await carts.run(payment_id)
+
+    assert await carts.settled(payment_id) == {seller: 8_500}
+    assert not (await carts.payments.seen(payment_id)).is_held_back
+
+
 async def test_the_platforms_own_goods_and_a_share_of_zero_make_no_transfer(carts: Carts) -> None:
     s1, s2 = await carts.sellers(2)
     own = split_pb2.SellerPart(

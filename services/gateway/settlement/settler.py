@@ -48,12 +48,15 @@ REST: Final = timedelta(seconds=5)
 RESTS: Final = {
     WaitReason.CHARGE: timedelta(minutes=1),  # the event that says it is booked makes it due
     WaitReason.CALL: timedelta(minutes=5),  # whoever settles the call makes it due
+    WaitReason.HELD_BACK: timedelta(hours=1),  # the event that says it is over does, unless it is lost
 }
 REST_MAX: Final = timedelta(hours=12)
 """Where something else has to happen first, which makes it due: looked at all the same, in case that was missed."""
 
 SETTLED: Final = "settled with sellers"
 """As what the orchestrator is told that something moved."""
+DOUBTED: Final = "a review or a warning of fraud is over"
+"""The same, when a look found that."""
 HASH: Final = b"settlement"
 """Of requests of our own: what is asked under one of their ids follows from the id."""
 
@@ -101,6 +104,7 @@ class Settler:
         """Take steps while there is one that does not wait; return what is left."""
         was_read: set[int] = set()
         in_vain: set[str] = set()
+        is_looked_at = False
         mended = await self._mended(await self._store.require(tenant_id, payment_id))
         for _ in range(STEPS_MAX):
             payment = await self._store.require(tenant_id, payment_id)
@@ -116,6 +120,9 @@ class Settler:
             elif unread is not None:
                 was_read.add(unread)
                 await self.read_charge(payment, unread)
+            elif not is_looked_at and any(isinstance(one, Wait) and one.reason is WaitReason.HELD_BACK for one in left):
+                is_looked_at = True
+                await self._read_doubts(payment)
             else:
                 break
         return left
@@ -193,6 +200,26 @@ class Settler:
                     await self._movements.read(held, attempt, charge)
             held.intents[attempt] = replace(held.intents[attempt], settled=settled(charge))
             await self._store.save(held, point="settlement.charge", now=self._now(), release=True)
+
+    async def _read_doubts(self, payment: MirroredPayment) -> None:
+        """Ask whether what a payment is held back for is over: the event that says so may be lost, or was never sent.
+
+        While Stripe does not answer, or not to this key, it stays held back, and the next look asks again.
+        """
+        key = (payment.tenant_id, payment.payment_id)
+        held = await self._store.leases.acquire(key, until=patience(wait_max_s=WAIT_MAX_S))
+        before = held.observation.mirror_version
+        async with self._store.leases.holding(held):
+            doubts = [(one.intent_id, notice) for one in held.intents.values() for notice in one.notices]
+            with suppress(Unavailable, ResourceExhausted):
+                for intent_id, (object_id, event_type) in doubts:
+                    is_over = self._provider.radar.is_over(object_id)
+                    if await crash_points.call("settlement.radar.stripe", is_over):
+                        held.notice(object_id, event_type, about=[intent_id], is_over=True)
+            is_new = held.observation.mirror_version > before
+            await self._store.save(
+                held, point="settlement.radar", now=self._now(), release=True, deliver=DOUBTED if is_new else None
+            )
 
     def _rest(self, left: Sequence[Step]) -> timedelta:
         """Return how long nothing can be done."""

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from services.gateway.call_log.engine import WAIT_MAX_S, Calls
 from services.gateway.checkout.claims import Claim
-from services.gateway.errors import IntentNotFound, StripeUnavailable
+from services.gateway.errors import IntentNotFound, StripeRateLimited, StripeUnavailable
 from services.gateway.intents.attempts import apply_page
 from services.gateway.intents.domain import IntentFacts, advances, is_current
 from services.gateway.mirror.observation import Observation
@@ -172,14 +172,26 @@ class MirrorReader:
 
     async def notice(
         self, tenant_id: str, payment_id: str, shown: Json, event_type: str, *, is_over: bool, origin: str
-    ) -> None:
-        """Keep with a payment what an operator is to decide, or that this is over."""
+    ) -> bool:
+        """Keep with a payment what an operator is to decide, or that this is over.
+
+        An event that says it is not may come after the one that says it is, which left nothing behind. So Stripe is
+        asked, under the lease that either event is applied under. False if it does not answer: then it is not over, as
+        far as we know.
+        """
         about = [one for one in (reference(shown, "payment_intent"), reference(shown, "charge")) if one]
-
-        def change(payment: MirroredPayment) -> None:
-            payment.notice(str(shown["id"]), event_type, about=about, is_over=is_over)
-
-        await self.change(tenant_id, payment_id, change, origin=origin)
+        object_id, is_sure = str(shown["id"]), True
+        payment = await self._acquire(tenant_id, payment_id)
+        before = payment.observation.mirror_version
+        async with self._store.leases.holding(payment):
+            if not is_over:
+                try:
+                    is_over = await crash_points.call("observe.radar.stripe", self._provider.radar.is_over(object_id))
+                except (StripeUnavailable, StripeRateLimited):
+                    is_sure = False
+            payment.notice(object_id, event_type, about=about, is_over=is_over)
+            await self._save(payment, before, origin=origin)
+        return is_sure
 
     async def change(
         self, tenant_id: str, payment_id: str, change: Callable[[MirroredPayment], None], *, origin: str

@@ -22,7 +22,8 @@ from services.runtime.rpc import call_context
 from services.runtime.work.kinds import RetryLater
 
 EARLY_MAX: Final = timedelta(minutes=10)
-"""How long an event waits for its payment: a call of ours that makes it is settled long before."""
+"""How long an event waits for its payment: a call of ours that makes it is settled long before. And how long one of a
+review or a warning asks Stripe whether that is over: then what the event says counts, until the next reading."""
 WHOLE: Final = frozenset({Action.SNAPSHOT, Action.BOOKED, Action.MOVED})
 """What carries all that it is about."""
 OF_NO_PAYMENT: Final = frozenset({Action.ACCOUNT, Action.PAYOUT, Action.CUSTOMER, Action.METHOD})
@@ -78,7 +79,7 @@ class Effects:
             if payment_id is None:
                 return "" if await self._setups.observe(tenant_id, run.waiting[0].subject) else self._early(run)
             call_context.about(payment_id)
-            await self._notice(tenant_id, payment_id, run.waiting)
+            is_sure = await self._notice(tenant_id, payment_id, run.waiting)
             snapshots = [event for event in run.waiting if event.action is not Action.NOTICE]
             if not await self._advance(tenant_id, payment_id, snapshots):
                 await self._reader.resync(
@@ -90,6 +91,8 @@ class Effects:
                 )
         except IntentNotFound:
             return self._early(run)
+        if not is_sure:
+            self._wait(run)
         return ""
 
     async def _apply_to_person(self, tenant_id: str, waiting_events: Sequence[Event]) -> str:
@@ -135,11 +138,12 @@ class Effects:
         seen = await self._reader.apply_snapshot(tenant_id, payment_id, event.object, origin=origin)
         return seen is not None
 
-    async def _notice(self, tenant_id: str, payment_id: str, waiting_events: Sequence[Event]) -> None:
-        """Bring to an operator what they are to decide."""
+    async def _notice(self, tenant_id: str, payment_id: str, waiting_events: Sequence[Event]) -> bool:
+        """Bring to an operator what they are to decide; False if it may be over, and Stripe does not say."""
+        is_sure = True
         for event in waiting_events:
             if event.action is Action.NOTICE:
-                await self._reader.notice(
+                is_said = await self._reader.notice(
                     tenant_id,
                     payment_id,
                     event.object,
@@ -147,6 +151,8 @@ class Effects:
                     is_over=event.is_over,
                     origin=f"webhook {event.type}",
                 )
+                is_sure = is_sure and is_said
+        return is_sure
 
     async def _payment_of(self, tenant_id: str, waiting_events: Sequence[Event]) -> str | None:
         for stripe_id in dict.fromkeys(one for event in waiting_events for one in events.stripe_ids(event.object)):
@@ -171,12 +177,16 @@ class Effects:
 
         What is ours says so in its metadata from the moment it exists; what it says is not believed further than this.
         """
-        waited = self._now() - run.since
-        rest = backoff.rest(waited)
-        if waited < EARLY_MAX and rest is not None:
-            raise RetryLater(rest)
+        self._wait(run)
         for event in run.waiting:
             claimed = metadata(event.object, "payment_id")
             if claimed:
                 raise PaymentUnknown(f"{event.type} {event.subject} claims {claimed}")
         return "no payment of ours"
+
+    def _wait(self, run: Run) -> None:
+        """Have a run applied again; returns once it has waited for as long as one does."""
+        waited = self._now() - run.since
+        rest = backoff.rest(waited)
+        if waited < EARLY_MAX and rest is not None:
+            raise RetryLater(rest)
