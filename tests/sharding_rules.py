@@ -243,6 +243,7 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     ),
     "gateway.polling.store._KNOWN": Exempt(Spread.EVERY, _WITH_SUBJECT),
     "gateway.polling.store._JOIN": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
+    "gateway.polling.store._POSITION": Exempt(Spread.EVERY, _BY_CLAIM),
     "gateway.polling.store._IS_OURS": Exempt(Spread.EVERY, _BY_CLAIM),
     "gateway.webhooks.statements.DONE": Exempt(Spread.EVERY, _WITH_SUBJECT),
     "gateway.webhooks.statements.STORE": Exempt(Spread.EVERY, _NAMED),

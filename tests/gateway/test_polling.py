@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -20,10 +21,15 @@ from local.issuer import Issuer
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from sandbox.serving import running
+from services.gateway.errors import StripeUnavailable
 from services.gateway.polling import poller as polling
 from services.gateway.polling.metrics import PollMetrics
 from services.gateway.polling.poller import EventPolls
 from services.gateway.polling.store import PLATFORM, PollStore
+from services.gateway.stripe_api.breaker import FAILURES_MAX
+from services.gateway.stripe_api.calls.events import NotPermitted
+from services.gateway.stripe_api.client import Provider
+from services.gateway.stripe_api.limits import Share, StripeLimits
 from services.gateway.webhooks.events import Action, read
 from services.runtime.database.connections import plain_dsn
 from services.runtime.observability.metrics import OFF, Meter
@@ -213,6 +219,8 @@ async def test_a_process_that_dies_anywhere_loses_no_event(
 ) -> None:
     monkeypatch.setattr("services.gateway.stripe_api.calls.events.PAGE_SIZE", 3)
     monkeypatch.setattr(polling, "LATE_FOR", 2 * polling.OVERLAP)  # or all lives before are read again
+    monkeypatch.setattr(polling, "SWEEP_EVERY", timedelta(0))
+    monkeypatch.setattr(polling, "SWEEP_PAGES_MAX", polling.PAGES_MAX)
     for life in lives(kind):
         await polled.go_on(2 * polling.OVERLAP)
         payment_id = await polled.paid_elsewhere()
@@ -255,6 +263,73 @@ async def test_what_stripe_lists_late_is_found_within_the_hour(polled: Polled) -
     assert await polled.read_on()
     assert late not in await polled.kept()  # a minute back is as far as one goes each time
     polled.clock.advance(polling.SWEEP_EVERY)
+    assert await polled.read_on()
+
+    assert late in await polled.kept()
+
+
+async def test_a_review_that_was_closed_meanwhile_is_never_open_here_though_the_newest_is_read_first(
+    polled: Polled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payment_id = await polled.paid_elsewhere()
+    assert await polled.read_on()
+    await polled.worked()
+    intent_id = await polled.payments.intent_id(payment_id)
+    review = await polled.stripe.open_review(intent_id)  # while nobody reads
+    await polled.paid_elsewhere()
+    await polled.stripe.close_review(str(review["id"]))
+
+    monkeypatch.setattr("services.gateway.stripe_api.calls.events.PAGE_SIZE", 3)
+    monkeypatch.setattr(polling, "PAGES_MAX", 1)
+    while not await polled.read_on():
+        await polled.worked()  # on what is newer, before what is older is read
+    await polled.worked()
+
+    types = [row["type"] for row in await polled.connection.fetch("SELECT type FROM events WHERE state = 'DONE'")]
+    assert {"review.opened", "review.closed"} <= set(types)
+    seen = await polled.payments.seen(payment_id)
+    assert (seen.is_held_back, seen.HasField("attention")) == (False, False)
+
+
+async def test_what_is_new_does_not_wait_for_a_look_at_the_last_hour(
+    polled: Polled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.gateway.stripe_api.calls.events.PAGE_SIZE", 10)
+    for _ in range(4):
+        await polled.paid_elsewhere()
+    while not await polled.read_on():
+        pass
+    await polled.go_on(polling.SWEEP_EVERY)
+    await polled.paid_elsewhere()
+    while not await polled.read_on():
+        pass
+    late = (await polled.at_stripe())[0]
+    await polled.connection.execute("DELETE FROM events WHERE event_id = $1", late)  # as if it had not been listed
+    await polled.go_on(polling.SWEEP_EVERY)
+    monkeypatch.setattr(polling, "SWEEP_PAGES_MAX", 1)
+    assert not await polled.read_on()  # the look has begun, and there is more of it
+    payment_id = await polled.paid_elsewhere()
+
+    assert not await polled.read_on()
+    await polled.worked()
+
+    assert (await polled.payments.seen(payment_id)).intent_state == SUCCEEDED
+    while not await polled.read_on():
+        pass
+    assert late in await polled.kept()
+
+
+async def test_what_was_listed_late_before_nobody_read_is_found_by_who_reads_again(polled: Polled) -> None:
+    await polled.paid_elsewhere()
+    assert await polled.read_on()
+    await polled.go_on(timedelta(minutes=30))
+    await polled.paid_elsewhere()
+    assert await polled.read_on()
+    late = (await polled.at_stripe())[0]
+    await polled.connection.execute("DELETE FROM events WHERE event_id = $1", late)
+    await polled.go_on(timedelta(hours=5))
+    await polled.paid_elsewhere()
+
     assert await polled.read_on()
 
     assert late in await polled.kept()
@@ -340,6 +415,60 @@ async def test_events_of_sellers_are_read_account_by_account_until_one_is_closed
     await polled.stripe.disconnect_account(account_id)
     assert await polled.poll(account_id) is None  # done for good
     assert await polled.connection.fetchval("SELECT gone FROM seller_accounts WHERE stripe_account_id = $1", account_id)
+
+
+async def test_an_account_that_is_taken_over_is_read_from_when_it_became_ours(polled: Polled) -> None:
+    await polled.connection.execute("UPDATE stripe_accounts SET pin_time = pin_time - interval '20 days'")
+    await polled.go_on(2 * polling.LATE_FOR)
+    account_id = (await polled.payments.prepare_seller()).stripe_account_id
+    await polled.read_on()
+    await polled.stripe.enable_account(account_id, enabled=False)
+    before = await polled.stripe.now()
+    await polled.go_on(timedelta(days=2))
+    taken_over = polled.clock.now()
+    await polled.connection.execute(
+        "UPDATE seller_accounts SET create_time = $2 WHERE stripe_account_id = $1", account_id, taken_over
+    )
+    await polled.stripe.enable_account(account_id, enabled=True)
+
+    assert await polled.read_on(account_id)
+
+    times = [
+        row["create_time"].timestamp()
+        for row in await polled.connection.fetch("SELECT create_time FROM events WHERE account = $1", account_id)
+    ]
+    assert times
+    assert min(times) > before
+
+
+async def test_accounts_that_the_key_may_not_read_hold_up_nobody(
+    polled: Polled, caplog: pytest.LogCaptureFixture
+) -> None:
+    account_id = (await polled.payments.prepare_seller()).stripe_account_id
+    await polled.read_on()
+    limits = StripeLimits(None, clock=time.monotonic)
+    await polled.stripe.fault(Kind.FORBIDDEN, route=EVENTS, times=FAILURES_MAX + 1)
+
+    assert (await polled.poll(account_id) or timedelta()) >= polling.NOT_PERMITTED_REST / 2
+
+    assert f"may not read the events of {account_id}" in caplog.text
+    provider = Provider(f"rk_test_{secrets.token_hex(16)}", api_base=polled.stripe.base_url, limits=limits)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(provider.close)
+        for _ in range(FAILURES_MAX):
+            with pytest.raises(NotPermitted):
+                await provider.events.page(account_id=account_id, since=polled.clock.now())
+        assert not limits.is_silent(Share.READ)
+        assert (await provider.events.page(account_id="", since=polled.clock.now()))["object"] == "list"
+        await polled.stripe.fault(Kind.FORBIDDEN, times=None)
+        for _ in range(FAILURES_MAX):
+            with pytest.raises(StripeUnavailable):
+                await provider.events.page(account_id="", since=polled.clock.now())
+        assert not limits.is_silent(Share.READ)  # who is sent all events needs no permission to read them
+        for _ in range(FAILURES_MAX):
+            with pytest.raises(StripeUnavailable):
+                await provider.refunds.retrieve("re_1")
+        assert limits.is_silent(Share.READ)  # without this reading nothing goes
 
 
 async def test_while_stripe_is_away_it_is_tried_again_and_shown(polled: Polled) -> None:

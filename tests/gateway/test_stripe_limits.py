@@ -72,6 +72,7 @@ async def at_once(limits: StripeLimits, share: Share) -> int:
         ("get", "/v1/payment_intents/pi_1", "GET payment_intents one", Share.READ),
         ("get", "/v1/payment_intents", "GET payment_intents", Share.READ),
         ("get", "/v1/refunds", "GET refunds", Share.READ),
+        ("get", "/v1/events", "GET events", Share.READ),
         ("get", "/v1/balance_transactions", "GET balance_transactions", Share.RECONCILE),
         ("post", "/v1/checkout/sessions", "POST checkout.sessions", Share.PAY),
         ("get", "/v1/checkout/sessions/cs_1", "GET checkout.sessions one", Share.READ),

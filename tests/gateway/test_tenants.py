@@ -37,6 +37,7 @@ from services.gateway.settings import Settings
 from services.gateway.stripe_api import platform_account
 from services.gateway.stripe_api.own_account import KeyNotTaken
 from services.gateway.stripe_api.platform_account import AccountTaken, NeverReached, RepinRefused, WrongAccount, repin
+from services.gateway.stripe_api.transport import TRY_TIMEOUT_S
 from services.gateway.webhooks.endpoint import endpoints_of
 from services.gateway.wiring import Parts, gateway_parts
 from services.runtime.database.connections import plain_dsn
@@ -385,6 +386,23 @@ async def test_a_first_start_that_does_not_reach_stripe_says_why_and_ends(  # no
         f"STRIPE_API_KEY could not be tried at {base}: {why}; and tenant main has no account yet that could be served"
         " meanwhile."
     )
+
+
+async def test_the_last_try_of_a_first_start_takes_no_longer_than_what_is_left(
+    empty: ServiceDatabase, start: Connect, stripe: SandboxControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform_account, "FIRST_START_S", 0.5)
+    await stripe.fault(Kind.PAUSE, route=OWN_ACCOUNT, times=None)  # nothing is answered any more
+    try:
+        async with asyncio.timeout(TRY_TIMEOUT_S - 1):  # less than a whole try
+            with pytest.raises(NeverReached) as caught:
+                async with start(empty, stripe_key=key_of("silent"), stripe_base=stripe.base_url):
+                    pass
+    finally:
+        await stripe.clear_faults()
+        await stripe.resume()
+
+    assert "there is no answer in time" in str(caught.value)
 
 
 async def test_a_first_start_waits_a_moment_for_its_network(

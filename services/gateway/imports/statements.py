@@ -92,7 +92,9 @@ held AS MATERIALIZED (SELECT g.* FROM given g JOIN record USING (record_id)),
 seller AS (
     INSERT INTO seller_accounts (tenant_id, seller_id, stripe_account_id, create_time)
     SELECT $1, h.subject_id, h.stripe_account_id, $4 FROM held h
-    ON CONFLICT ON CONSTRAINT seller_accounts_pkey DO UPDATE SET stripe_account_id = excluded.stripe_account_id
+    ON CONFLICT ON CONSTRAINT seller_accounts_pkey DO UPDATE SET stripe_account_id = excluded.stripe_account_id,
+        create_time = CASE WHEN seller_accounts.stripe_account_id IS NULL THEN excluded.create_time
+            ELSE seller_accounts.create_time END -- from when on its events are read
     WHERE seller_accounts.stripe_account_id IS NULL OR seller_accounts.stripe_account_id = excluded.stripe_account_id
     RETURNING seller_id)
 SELECT DISTINCT h.record_id FROM held h JOIN seller s ON s.seller_id = h.subject_id"""  # noqa: S608 our own names

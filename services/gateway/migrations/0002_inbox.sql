@@ -61,14 +61,18 @@ CREATE TABLE event_polls (
     -- Of the last reading that came to its end: the newest event that was seen by then, by Stripe's clock; when it began, by ours.
     newest_time   timestamptz,
     read_time     timestamptz,
-    -- Of the last that looked for what came late.
+    -- When the last look for what came late ended.
     sweep_time    timestamptz,
     -- Of the reading that is under way; all null or empty while none is.
     begin_time    timestamptz,
     since         timestamptz,
-    is_sweep      boolean     NOT NULL DEFAULT false,
     reading_newest_time timestamptz,
     after_id      text        NOT NULL DEFAULT '',
+    -- Of the look for what came late that is under way; all null or empty while none is.
+    sweep_begin_time timestamptz,
+    sweep_since   timestamptz,
+    sweep_until   timestamptz,
+    sweep_after_id text       NOT NULL DEFAULT '',
     -- Between which times Stripe had listed what nobody read, and when that was noticed last.
     gap_from      timestamptz,
     gap_to        timestamptz,

@@ -3,7 +3,8 @@
 A *reading* goes from now back to a little before the newest event that the last one saw: Stripe's time and not ours, so
 that no difference of clocks leaves anything out. A row of due work says how far it has come, so one process reads at a
 time, and who goes on after a crash begins with the page that was not written down: the inbox knows what it has. What
-Stripe lists late, behind that place, is looked for now and then, further back.
+Stripe lists late, behind that place, is looked for now and then, further back: a few pages at a time, each after a
+reading of what is new.
 
 Events of sellers' accounts are listed account by account, so each has a row of its own. Stripe lists the events of 30
 days: who did not read for longer is told between which times something may be missing.
@@ -21,9 +22,10 @@ from typing import Final
 from services.errors import Aborted, ResourceExhausted, Unavailable
 from services.gateway.errors import StripeRefused
 from services.gateway.polling.metrics import REFUSED, PollMetrics
-from services.gateway.polling.store import LATE_FOR, PLATFORM, PollStore, Reading
+from services.gateway.polling.store import LATE_FOR, PLATFORM, PollStore, Position, Reading
 from services.gateway.sellers.operations import GONE, Sellers
 from services.gateway.stripe_api import outcomes
+from services.gateway.stripe_api.calls.events import NotPermitted
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.objects import parts
 from services.gateway.webhooks import events
@@ -43,15 +45,19 @@ KEPT_FOR: Final = timedelta(days=30)
 OVERLAP: Final = timedelta(minutes=1)
 """How far behind the newest event a reading goes: events of one second are shown one after another."""
 SWEEP_EVERY: Final = timedelta(minutes=10)
-"""Between two readings that go back by `LATE_FOR`. What is later still, the next look at its payment finds, or the
+"""Between two looks that go back by `LATE_FOR`. What is later still, the next look at its payment finds, or the
 daily reconciliation."""
 PAGES_MAX: Final = 20
 """Of one step: 2,000 events, before others have their turn."""
+SWEEP_PAGES_MAX: Final = 2
+"""Of what may have come late, before what is new is read again: it waits for these two answers, and no longer."""
 JOINED_EVERY: Final = timedelta(seconds=10)
 """Until the events of a new seller's account are read."""
 ACCOUNTS_EVERY_MIN: Final = timedelta(seconds=10)
 ACCOUNTS_A_SECOND_MAX: Final = 2
 """Readings of sellers' accounts, whose events are few and can wait; of 25 calls that Stripe takes with a test key."""
+NOT_PERMITTED_REST: Final = timedelta(minutes=10)
+"""Of an account in which the key may not read: somebody has to change that in Stripe's dashboard."""
 AWAY: Final = (Unavailable, ResourceExhausted, Aborted)
 
 _logger = logging.getLogger(__name__)
@@ -114,6 +120,12 @@ class EventPolls:
             is_whole = await self.read_on(work.tenant_id, account)
         except AWAY as error:
             raise RetryLater(jittered(RETRY.first_delay)) from error
+        except NotPermitted as error:
+            _logger.warning(
+                "STRIPE_API_KEY may not read the events of %s; permit it to, or have Stripe send those of sellers",
+                account,
+            )
+            raise RetryLater(jittered(NOT_PERMITTED_REST)) from error
         except StripeRefused as refusal:
             if account == PLATFORM or refusal.metadata.get("code") not in GONE:
                 raise
@@ -128,12 +140,20 @@ class EventPolls:
         if account == PLATFORM and self._now() - self._join_time >= JOINED_EVERY:
             await self._store.join_accounts(tenant_id)
             self._join_time = self._now()
-        reading = await self._reading(tenant_id, account)
-        for _ in range(PAGES_MAX):
+        reading, sweep = await self._readings(tenant_id, account)
+        if not await self._go_on(tenant_id, account, reading, pages_max=PAGES_MAX):
+            return False
+        return sweep is None or await self._go_on(tenant_id, account, sweep, pages_max=SWEEP_PAGES_MAX)
+
+    async def _go_on(self, tenant_id: str, account: str, reading: Reading, *, pages_max: int) -> bool:
+        """Read so many pages more; whether it has come to its end."""
+        for _ in range(pages_max):
             try:
                 page = await crash_points.call(
                     "poll.stripe",
-                    self._provider.events.page(account_id=account, since=reading.since, after=reading.after_id),
+                    self._provider.events.page(
+                        account_id=account, since=reading.since, until=reading.until, after=reading.after_id
+                    ),
                 )
             except StripeRefused as refusal:
                 if not reading.after_id or refusal.metadata.get("code") != outcomes.MISSING:
@@ -149,17 +169,16 @@ class EventPolls:
             await self._store.keep(tenant_id, account, reading)
         return False
 
-    async def _reading(self, tenant_id: str, account: str) -> Reading:
-        """Return the reading that is under way, or begin one."""
+    async def _readings(self, tenant_id: str, account: str) -> tuple[Reading, Reading | None]:
+        """Return the reading that is under way, or begin one; and the look for what came late, if one is under way."""
         position = await self._store.position(tenant_id, account)
         if position.under_way is not None:
-            return position.under_way
+            return position.under_way, position.sweep
         now = self._now()
-        is_sweep = position.sweep_time is None or now - position.sweep_time >= SWEEP_EVERY
-        since = position.newest_time - (LATE_FOR if is_sweep else OVERLAP)
-        reading = Reading(begin_time=now, since=max(since, now - KEPT_FOR), is_sweep=is_sweep)
+        reading = Reading(begin_time=now, since=max(position.newest_time - OVERLAP, now - KEPT_FOR))
+        sweep = _sweep(position, now) if position.sweep is None else None
         gap_from = position.read_time if now - position.read_time > KEPT_FOR else None
-        await self._store.start(tenant_id, account, reading, gap_from=gap_from, gap_to=now - KEPT_FOR)
+        await self._store.start(tenant_id, account, reading, sweep, gap_from=gap_from, gap_to=now - KEPT_FOR)
         if gap_from is not None:
             _logger.error(
                 "Stripe's events were not read for more than 30 days, and are listed no more: of %s to %s what happened"
@@ -169,7 +188,7 @@ class EventPolls:
                 (now - KEPT_FOR).isoformat(timespec="minutes"),
                 extra={"fields": {"account": account}},
             )
-        return reading
+        return reading, position.sweep or sweep
 
     async def _receive(self, tenant_id: str, account: str, shown: list[Json]) -> None:
         """Have those received that are not here, the oldest first."""
@@ -206,6 +225,14 @@ class EventPolls:
             return every
         count = await self._store.count(tenant_id)
         return max(ACCOUNTS_EVERY_MIN, every, timedelta(seconds=count / ACCOUNTS_A_SECOND_MAX))
+
+
+def _sweep(position: Position, now: datetime) -> Reading | None:
+    """Return the look for what came late that is due: behind where the reading that begins now ends."""
+    since, until = max(position.newest_time - LATE_FOR, now - KEPT_FOR), position.newest_time - OVERLAP
+    if now - position.sweep_time < SWEEP_EVERY or since >= until:
+        return None
+    return Reading(begin_time=now, since=since, until=until)
 
 
 def _seen(reading: Reading, shown: list[Mapping[str, object]]) -> Reading:

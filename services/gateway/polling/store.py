@@ -22,8 +22,8 @@ class Reading:
 
     begin_time: datetime
     since: datetime
-    is_sweep: bool
-    """It looks for what came late."""
+    until: datetime | None = None
+    """Where a look for what came late begins, which is read by now; None of a reading of what is new."""
     newest_time: datetime | None = None
     """The newest event's that it has seen, by Stripe's clock."""
     after_id: str = ""
@@ -38,8 +38,11 @@ class Position:
     """The newest event's that was seen by a reading that came to its end; before the first, where reading begins."""
     read_time: datetime
     """When that reading began, by our clock; before the first, since when there is something to read."""
-    sweep_time: datetime | None
+    sweep_time: datetime
+    """When the last look for what came late ended; before the first, since when there is something to read."""
     under_way: Reading | None
+    sweep: Reading | None
+    """The look for what came late that is under way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,21 +83,39 @@ class PollStore:
             under_way = Reading(
                 begin_time=row["begin_time"],
                 since=row["since"],
-                is_sweep=row["is_sweep"],
                 newest_time=row["reading_newest_time"],
                 after_id=row["after_id"],
+            )
+        sweep = None
+        if row["sweep_begin_time"] is not None:
+            sweep = Reading(
+                begin_time=row["sweep_begin_time"],
+                since=row["sweep_since"],
+                until=row["sweep_until"],
+                after_id=row["sweep_after_id"],
             )
         return Position(
             newest_time=row["newest_time"],
             read_time=row["read_time"],
             sweep_time=row["sweep_time"],
             under_way=under_way,
+            sweep=sweep,
         )
 
     async def start(
-        self, tenant_id: str, account: str, reading: Reading, *, gap_from: datetime | None, gap_to: datetime
+        self,
+        tenant_id: str,
+        account: str,
+        reading: Reading,
+        sweep: Reading | None,
+        *,
+        gap_from: datetime | None,
+        gap_to: datetime,
     ) -> None:
-        """Keep that a reading begins; and, with `gap_from`, between which times something may be missing."""
+        """Keep that a reading begins, and with it a look for what came late, unless that is None and goes on as it is.
+
+        With `gap_from` also between which times something may be missing.
+        """
         async with self._connections.statement("poll.start") as connection:
             await connection.execute(
                 _START,
@@ -102,22 +123,29 @@ class PollStore:
                 account,
                 reading.begin_time,
                 reading.since,
-                reading.is_sweep,
                 gap_from,
                 gap_to,
+                sweep.since if sweep is not None else None,
+                sweep.until if sweep is not None else None,
             )
 
     async def keep(self, tenant_id: str, account: str, reading: Reading) -> None:
         """Keep how far a reading has come: what it came by is in the inbox."""
+        key = (tenant_id, account, reading.begin_time)
         async with self._connections.statement("poll.keep") as connection:
-            await connection.execute(
-                _KEEP, tenant_id, account, reading.begin_time, reading.newest_time, reading.after_id
-            )
+            if reading.until is None:
+                await connection.execute(_KEEP, *key, reading.newest_time, reading.after_id)
+            else:
+                await connection.execute(_KEEP_SWEEP, *key, reading.after_id)
 
     async def finish(self, tenant_id: str, account: str, reading: Reading) -> None:
         """Keep that a reading has come to its end."""
+        key = (tenant_id, account, reading.begin_time)
         async with self._connections.statement("poll.finish") as connection:
-            await connection.execute(_FINISH, tenant_id, account, reading.begin_time, reading.newest_time)
+            if reading.until is None:
+                await connection.execute(_FINISH, *key, reading.newest_time)
+            else:
+                await connection.execute(_FINISH_SWEEP, *key, self._clock.now())
 
     async def missing(self, tenant_id: str, event_ids: Sequence[str]) -> list[str]:
         """Return which of some events are not in the inbox, in the order in which they are given."""
@@ -146,8 +174,8 @@ class PollStore:
 
 
 LATE_FOR: Final = timedelta(hours=1)
-"""How late Stripe may list an event and it is still found; and how long before the account became ours reading begins,
-since our clock may be ahead of Stripe's."""
+"""How late Stripe may list an event and it is still found; and how long before an account became ours reading begins,
+the platform's or a seller's, since our clock may be ahead of Stripe's."""
 
 _BEGIN: Final = """
 INSERT INTO event_polls (tenant_id, account, create_time, due_time) VALUES ($1, '', $3, now() + $2::interval)
@@ -164,16 +192,21 @@ ON CONFLICT ON CONSTRAINT event_polls_pkey
 DO UPDATE SET {demand("$2::interval", "event_polls")}"""  # noqa: S608 our own names
 
 _POSITION: Final = """
-SELECT coalesce(p.newest_time, a.pin_time - $3::interval) AS newest_time,
-    coalesce(p.read_time, p.create_time) AS read_time, p.sweep_time, p.begin_time, p.since, p.is_sweep,
-    p.reading_newest_time, p.after_id
+SELECT coalesce(p.newest_time, coalesce(s.create_time, a.pin_time) - $3::interval) AS newest_time,
+    coalesce(p.read_time, p.create_time) AS read_time, coalesce(p.sweep_time, p.create_time) AS sweep_time,
+    p.begin_time, p.since, p.reading_newest_time, p.after_id,
+    p.sweep_begin_time, p.sweep_since, p.sweep_until, p.sweep_after_id
 FROM stripe_accounts a JOIN event_polls p ON p.tenant_id = a.tenant_id
+    LEFT JOIN seller_accounts s ON s.tenant_id = p.tenant_id AND s.stripe_account_id = p.account
 WHERE a.tenant_id = $1 AND p.account = $2"""
 
 _START: Final = """
-UPDATE event_polls SET begin_time = $3, since = $4, is_sweep = $5, reading_newest_time = NULL, after_id = '',
-    gap_from = coalesce($6, gap_from), gap_to = CASE WHEN $6 IS NULL THEN gap_to ELSE $7::timestamptz END,
-    gap_time = CASE WHEN $6 IS NULL THEN gap_time ELSE $3 END
+UPDATE event_polls SET begin_time = $3, since = $4, reading_newest_time = NULL, after_id = '',
+    gap_from = coalesce($5, gap_from), gap_to = CASE WHEN $5 IS NULL THEN gap_to ELSE $6::timestamptz END,
+    gap_time = CASE WHEN $5 IS NULL THEN gap_time ELSE $3 END,
+    sweep_begin_time = CASE WHEN $7::timestamptz IS NULL THEN sweep_begin_time ELSE $3 END,
+    sweep_since = coalesce($7, sweep_since), sweep_until = coalesce($8, sweep_until),
+    sweep_after_id = CASE WHEN $7::timestamptz IS NULL THEN sweep_after_id ELSE '' END
 WHERE tenant_id = $1 AND account = $2"""
 
 _KEEP: Final = """
@@ -182,9 +215,17 @@ WHERE tenant_id = $1 AND account = $2 AND begin_time = $3"""
 
 _FINISH: Final = """
 UPDATE event_polls SET newest_time = greatest(newest_time, $4), read_time = $3,
-    sweep_time = CASE WHEN is_sweep THEN $3 ELSE sweep_time END,
     begin_time = NULL, since = NULL, reading_newest_time = NULL, after_id = ''
 WHERE tenant_id = $1 AND account = $2 AND begin_time = $3"""
+
+_KEEP_SWEEP: Final = """
+UPDATE event_polls SET sweep_after_id = $4
+WHERE tenant_id = $1 AND account = $2 AND sweep_begin_time = $3"""
+
+_FINISH_SWEEP: Final = """
+UPDATE event_polls SET sweep_time = $4, sweep_begin_time = NULL, sweep_since = NULL, sweep_until = NULL,
+    sweep_after_id = ''
+WHERE tenant_id = $1 AND account = $2 AND sweep_begin_time = $3"""
 
 _KNOWN: Final = "SELECT event_id FROM events WHERE tenant_id = $1 AND event_id = ANY($2)"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from services.gateway.stripe_api.calls.accounts import AccountCalls
@@ -77,6 +78,6 @@ class Provider:
         """Close the connections."""
         await self._transport.close()
 
-    async def own_account_id(self, api_key: str | None = None) -> str:
+    async def own_account_id(self, api_key: str | None = None, *, within_s: float = math.inf) -> str:
         """Read whose key this is, ours if no other is given; as `Transport.own_account_id`."""
-        return await self._transport.own_account_id(api_key)
+        return await self._transport.own_account_id(api_key, within_s=within_s)

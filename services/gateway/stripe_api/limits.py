@@ -37,7 +37,7 @@ class Share(enum.Enum):
     RETURN = 0.25
     """What gives money back, moves it on, takes what is held, or calls off."""
     READ = 0.5
-    """What is read again of one payment or seller."""
+    """What is read again of one payment or seller; and events, by which alone it may be known what happened."""
     RECONCILE = 0.75
     """What is read to compare books."""
 
@@ -72,7 +72,7 @@ SESSIONS: Final = "checkout.sessions"
 """The only collection of two segments, `checkout/sessions`."""
 _MADE_TO_PAY: Final = frozenset({"payment_intents", "customers", "setup_intents", SESSIONS})
 _PAYING: Final = frozenset({"intent.create", "intent.confirm", "method.setup", "checkout.create"})
-_RECONCILED: Final = frozenset({"balance_transactions", "payouts", "events", "reporting"})
+_RECONCILED: Final = frozenset({"balance_transactions", "payouts", "reporting"})
 
 
 def endpoint_of(method: str, path: str) -> Endpoint:
@@ -143,7 +143,7 @@ class Sending:
     """One call that is sent."""
 
     is_answered: bool | None = None
-    """Whether Stripe answered, whatever it says; None if we went away before."""
+    """Whether Stripe answered, whatever it says; None if we went away before, or if what came says neither."""
 
 
 class StripeLimits:

@@ -38,6 +38,11 @@ class Got:
     error: Exception | None = None
 
     @property
+    def is_denied(self) -> bool:
+        """Whether the key may not do this."""
+        return self.kind is Kind.NO_ACCESS and self.status == outcomes.DENIED
+
+    @property
     def object(self) -> Json:
         """The object of an answer, or the intent of a decline."""
         found = outcomes.intent_in(self.body) if self.kind is Kind.DECLINE else self.body

@@ -105,6 +105,9 @@ FUTILE_AT_ONCE: Final = frozenset({Kind.NO_ACCESS, Kind.NO_ENDPOINT})
 AWAY: Final = FUTILE_AT_ONCE | {Kind.FAILURE, Kind.UNREADABLE, Kind.SILENCE, Kind.UNSENT}
 """What says nothing about the call, and something about Stripe: it does not answer, or not us."""
 
+DENIED: Final = 403
+"""Of what has no access: this key may not do that, and may do other things."""
+
 INTENT_TYPES: Final = ("payment_intent", "setup_intent")
 
 MISSING: Final = "resource_missing"

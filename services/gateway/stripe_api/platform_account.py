@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -134,7 +135,7 @@ class PlatformAccount:
         until, rest_s = time.monotonic() + FIRST_START_S, RETRY_FIRST_S
         while True:
             try:
-                await self._verify(provider)
+                await self._verify(provider, within_s=max(until - time.monotonic(), 0.0))
                 return
             except StripeUnavailable as error:
                 why = why_away(error)
@@ -174,8 +175,8 @@ class PlatformAccount:
         """
         await self._compare(await provider.own_account_id(key))
 
-    async def _verify(self, provider: Provider) -> None:
-        await self._compare(await provider.own_account_id())
+    async def _verify(self, provider: Provider, *, within_s: float = math.inf) -> None:
+        await self._compare(await provider.own_account_id(within_s=within_s))
         self._is_verified = True
 
     async def _compare(self, account_id: str) -> None:

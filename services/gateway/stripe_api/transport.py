@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import sys
 import time
@@ -96,13 +97,13 @@ class Transport:
         """Close the connections."""
         await self._http.close_async()
 
-    async def own_account_id(self, api_key: str | None = None) -> str:
-        """Read whose key this is, ours if no other is given, in one try.
+    async def own_account_id(self, api_key: str | None = None, *, within_s: float = math.inf) -> str:
+        """Read whose key this is, ours if no other is given, in one try, which takes no longer than `within_s`.
 
         Raises KeyNotTaken for good, StripeUnavailable for now.
         """
         client = self._client if api_key is None else self._client_of(api_key)
-        return str((await own_account(client, seconds=self._try_timeout_s))["id"])
+        return str((await own_account(client, seconds=min(self._try_timeout_s, within_s)))["id"])
 
     async def post(
         self,
@@ -164,8 +165,14 @@ class Transport:
             raise Unanswered
         raise StripeRateLimited if is_limited else StripeUnavailable
 
-    async def get(self, path: str, is_sound: IsSound, *, may_be_missing: bool = False, **params: Any) -> Json:
-        """Read until there is an answer. Nothing but an answer says anything of what is known to exist."""
+    async def get(
+        self, path: str, is_sound: IsSound, *, may_be_missing: bool = False, may_be_denied: bool = False, **params: Any
+    ) -> Json:
+        """Read until there is an answer. Nothing but an answer says anything of what is known to exist.
+
+        `may_be_denied` says that a restricted key may be without this reading and do all else: then StripeUnavailable
+        is raised from `stripe.PermissionError`, and Stripe is not taken to be away for it.
+        """
 
         def send() -> Awaitable[Any]:
             return self._client.raw_request_async("get", path, **params)
@@ -180,19 +187,26 @@ class Transport:
                     raise refusal(got) from got.error
                 _logger.error("Stripe does not show %s, which is known; is it the right account? %r", path, got.error)
                 raise StripeUnavailable from got.error
+            if may_be_denied and got.is_denied:
+                _logger.warning("Stripe does not let this key read %s: %r", path, got.error)
+                raise StripeUnavailable from got.error
             return got.kind is Kind.ANSWER
 
-        got = await self._try(endpoint_of("get", path), send, is_settled, is_sound)
+        got = await self._try(endpoint_of("get", path), send, is_settled, is_sound, may_be_denied=may_be_denied)
         if got is not None:
             return got.object
         raise StripeRateLimited if is_limited else StripeUnavailable
 
-    async def all(self, path: str, *, of_type: str, may_be_missing: bool = False, **params: Any) -> list[Json]:
+    async def all(
+        self, path: str, *, of_type: str, may_be_missing: bool = False, may_be_denied: bool = False, **params: Any
+    ) -> list[Json]:
         """Read every page of a list. One that goes on after `PAGES_MAX` says nothing about what is not in it."""
         found: list[Json] = []
         is_page = partial(outcomes.is_list, of_type=of_type)
         for _ in range(PAGES_MAX):
-            page = await self.get(path, is_page, may_be_missing=may_be_missing, **params, limit=PAGE_SIZE)
+            page = await self.get(
+                path, is_page, may_be_missing=may_be_missing, may_be_denied=may_be_denied, **params, limit=PAGE_SIZE
+            )
             found += parts(page, "data")
             if not page["has_more"]:
                 return found
@@ -208,6 +222,7 @@ class Transport:
         is_sound: IsSound,
         *,
         key: str | None = None,
+        may_be_denied: bool = False,
     ) -> Got | None:
         """Try until what came back settles it, and return that; None when there is no time or no use in more."""
         self._require()
@@ -220,7 +235,7 @@ class Transport:
             if left_s <= 0:
                 return None
             with span(f"stripe {endpoint.name}", SpanKind.CLIENT) as said:
-                got = await self._once(endpoint, send, left_s=left_s, is_sound=is_sound)
+                got = await self._once(endpoint, send, left_s=left_s, is_sound=is_sound, may_be_denied=may_be_denied)
                 if said is not None:
                     said.update(told_to_span(got, number=number + 1, key=key))
             if is_settled(got):
@@ -235,7 +250,9 @@ class Transport:
             await asyncio.sleep(max(0.0, min(pause_s, until - loop.time())))
         return None
 
-    async def _once(self, endpoint: Endpoint, send: Send, *, left_s: float, is_sound: IsSound) -> Got:
+    async def _once(
+        self, endpoint: Endpoint, send: Send, *, left_s: float, is_sound: IsSound, may_be_denied: bool
+    ) -> Got:
         """Try once when it is our turn. What is not sent is like a limit of Stripe's, or no connection."""
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -248,7 +265,8 @@ class Transport:
                 got = await tried(send, seconds=seconds, is_sound=is_sound)
                 self._metrics.tried(endpoint.name, got.kind, seconds=loop.time() - sent)
                 if got.kind is not Kind.SILENCE or seconds >= TELLING_S:
-                    sending.is_answered = got.is_replayed or got.kind not in outcomes.AWAY
+                    is_telling = not (may_be_denied and got.is_denied)
+                    sending.is_answered = (got.is_replayed or got.kind not in outcomes.AWAY) if is_telling else None
                 return got
         except NotSent as reason:
             self._metrics.not_sent(endpoint.name)

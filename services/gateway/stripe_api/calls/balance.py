@@ -30,5 +30,11 @@ class BalanceCalls:
 
     async def _page(self, **params: str | dict[str, int]) -> Json:
         return await self._transport.get(
-            PATH, self._is_page, may_be_missing=False, limit=PAGE_SIZE, expand=["data.source"], **params
+            PATH,
+            self._is_page,
+            may_be_missing=False,
+            may_be_denied=False,
+            limit=PAGE_SIZE,
+            expand=["data.source"],
+            **params,
         )

@@ -57,7 +57,7 @@ class ListCalls:
         """Read one object; None if Stripe says that there is none such. Raises StripeUnavailable for all else."""
         path = f"{listed.path}/{stripe_ids.in_path(stripe_id, listed.prefixes)}"
         is_one = partial(outcomes.is_object, of_type=listed.of_type)
-        expand = {"expand": list(listed.expand)} if listed.expand else {}
+        expand: dict[str, Any] = {"expand": list(listed.expand)} if listed.expand else {}
         try:
             return await self._transport.get(path, is_one, may_be_missing=True, **expand)
         except StripeRefused as refused:

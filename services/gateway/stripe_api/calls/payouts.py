@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from services.gateway.stripe_api import outcomes, stripe_ids
 from services.gateway.stripe_api.transport import Transport
@@ -36,5 +37,5 @@ class PayoutCalls:
         )
 
 
-def _on_behalf_of(account_id: str) -> dict[str, str]:
-    return {"stripe_account": account_id} if account_id else {}
+def _on_behalf_of(account_id: str) -> dict[str, Any]:
+    return {"stripe_account": account_id, "may_be_denied": True} if account_id else {}

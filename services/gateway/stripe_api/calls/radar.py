@@ -33,7 +33,7 @@ class RadarCalls:
         is_sound = partial(outcomes.is_object, of_type=of_type)
         try:
             return await self._transport.get(
-                f"{path}/{stripe_ids.in_path(object_id, prefixes)}", is_sound, may_be_missing=True
+                f"{path}/{stripe_ids.in_path(object_id, prefixes)}", is_sound, may_be_missing=True, may_be_denied=True
             )
         except StripeRefused as refusal:
             if refusal.metadata["code"] == MISSING:
