@@ -373,7 +373,7 @@ async def test_a_first_start_that_does_not_reach_stripe_says_why_and_ends(  # no
     stripe: SandboxControl,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(platform_account, "FIRST_START_S", 0.05)
+    monkeypatch.setattr(platform_account, "FIRST_START_S", platform_account.LAST_TRY_MIN_S + 0.05)
     monkeypatch.setattr(platform_account, "RETRY_FIRST_S", 0.01)
     await stripe.fault(Kind.SERVER_ERROR, route=OWN_ACCOUNT, times=None)
     base = base.format(stand_in=stripe.base_url.removeprefix("http://")) or stripe.base_url

@@ -41,6 +41,8 @@ RETRY_MAX_S: Final = 10.0
 FIRST_START_S: Final = 10.0
 """For how long a process tries to reach Stripe that no process of the tenant has ever reached: a network that a machine
 is just given takes a few seconds, and who waits for the first start is to read soon what is wrong."""
+LAST_TRY_MIN_S: Final = 1.0
+"""What is left of that for the last try, or it would only say that there was no time for an answer."""
 
 _logger = logging.getLogger(__name__)
 
@@ -142,7 +144,7 @@ class PlatformAccount:
                 if await self._is_known():
                     _logger.warning("STRIPE_API_KEY could not be tried yet, %s: %s", provider.base, why)
                     return
-                if time.monotonic() + rest_s > until:
+                if time.monotonic() + rest_s + LAST_TRY_MIN_S > until:
                     raise NeverReached(
                         f"STRIPE_API_KEY could not be tried at {provider.base}: {why}; and tenant {self._tenant_id}"
                         " has no account yet that could be served meanwhile."
