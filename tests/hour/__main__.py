@@ -22,7 +22,10 @@ def main() -> int:
         chapters.first_minute(hour)
         chapters.coming_up(hour, lambda: chapters.beside_the_suite(hour))
         chapters.coming_back(hour)
+        chapters.real_stripe(hour)
         chapters.offline(hour)
+        chapters.other_languages(hour)
+        chapters.leaving(hour)
         chapters.everything_said(hour)
         stranger.note("")
         for sentence in hour.failed:

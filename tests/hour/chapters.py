@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import resource
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -203,6 +204,39 @@ def _cpu_s(hour: Hour, command: str) -> float:
     before = used()
     hour.stranger.types(f"{BATZEN} {command} > /dev/null")
     return used() - before
+
+
+def real_stripe(hour: Hour) -> None:
+    """Keys that will not do, and what is missing for Stripe's test mode."""
+    types = hour.stranger.types
+    hour.chapter("Stripe itself")
+    live = types(f"{BATZEN} up", STRIPE_API_KEY="sk_live_none")
+    hour.holds("A live key is refused in one sentence", live.code == 1 and "is a live key" in live.said)
+    check = types(f"{BATZEN} stripe check")
+    hour.holds("stripe check says what is missing", check.code == 1 and "STRIPE_API_KEY is not set" in check.said)
+
+
+def other_languages(hour: Hour) -> None:
+    """What is made for those who read, or call from elsewhere."""
+    types = hour.stranger.types
+    hour.chapter("The reference, and stubs for TypeScript")
+    made = types("make docs", timeout_s=INSTALL_S)
+    index = hour.stranger.checkout / ".batzen/docs/index.html"
+    hour.holds("make docs makes pages to open", made.code == 0 and index.exists(), f"exit {made.code}")
+    if shutil.which("npm") is None:
+        hour.stranger.note("- Not tried: there is no npm here.")
+        return
+    stubs = types("make stubs-ts", timeout_s=INSTALL_S)
+    hour.holds("make stubs-ts makes a package", stubs.code == 0 and ".tgz" in stubs.said, f"exit {stubs.code}")
+
+
+def leaving(hour: Hour) -> None:
+    """The end: nothing stays."""
+    hour.chapter("All that was made goes")
+    cleaned = hour.stranger.types("make clean")
+    hour.holds("make clean ends well", cleaned.code == 0, f"exit {cleaned.code}")
+    left = hour.stranger.types("git status --short --ignored").said.strip()
+    hour.none("Nothing that was made is left", left)
 
 
 def offline(hour: Hour) -> None:
