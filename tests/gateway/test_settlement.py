@@ -121,7 +121,7 @@ async def test_what_the_charge_does_not_cover_waits_for_the_platforms_balance(
 
     clock.advance(timedelta(days=1, minutes=1))
     said = await delivered.hears(payment_id, lambda said: said.attention.reason == "SETTLEMENT_WAITS")
-    assert "425" in said.observation.attention.detail
+    assert "4.25 CHF" in said.observation.attention.detail
 
     await carts.stripe.top_up(account, 1_000_000, currency="chf")  # others' disputes may have left it below 0
     clock.advance(timedelta(hours=1, minutes=1))
