@@ -115,6 +115,7 @@ async def test_a_slow_phone_sees_and_uses_the_page_soon(browser: Browser, base: 
     page = await context.new_page()
     session = await _slowed(context, page)
     await page.goto(url_of(base, "checkout-method"), wait_until="load")
+    await page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length > 0")
     times: Any = await page.evaluate(
         "() => ({paint: performance.getEntriesByName('first-contentful-paint')[0].startTime,"
         " ready: performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd})"

@@ -33,6 +33,7 @@ TAKEN = """async ({ url, key, secret }) => {
   window.heard = [];
   window.element = group.create("payment");
   for (const name of ["ready", "change", "loaderror", "focus"]) element.on(name, (event) => heard.push([name, event]));
+  element.on("loaderror", () => { document.title = "not loaded"; });
   element.mount("#element");
 }"""
 
@@ -197,7 +198,6 @@ async def test_a_form_that_cannot_be_loaded_says_so(shop: Page, stripe: Sandbox,
 
     await control.browsers(is_load_error=True)
     await taken(shop, stripe, await a_secret(stripe))
-    await shop.evaluate("element.on('loaderror', () => { document.title = 'not loaded'; })")
     await expect(shop).to_have_title("not loaded")
 
 
