@@ -25,7 +25,7 @@ up: $(STATE)/local.stamp $(STATE)/stubs.stamp $(STATE)/compiled.stamp $(BIN)/bat
 	@$(BIN)/batzen up
 
 test: $(STATE)/dev.stamp $(STATE)/stubs.stamp $(BIN)/batzen $(BROWSER)
-	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder -m "not soak and not deploy and not web and not faults" \
+	$(BIN)/python -m pytest -q -n 4 --dist loadgroup --no-loadscope-reorder -m "not soak and not deploy and not web and not faults" \
 	  --every-reason
 
 # Faults wherever they can be: a crash at every place, histories under trouble. `make test` has some of each.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,8 +30,10 @@ SETTING_PREFIXES = ("BATZEN_", "STRIPE_", "PG")
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
-LONGEST = ("suite", "local", "history", "status", "orchestrator", "gateway")
+LONGEST = ("suite", "web", "local", "status", "orchestrator", "gateway")
 """Folders, by how long their longest files take."""
+PROCESSES_OF = {"suite": 2, "web": 2}
+"""In how many test processes a folder's files run whose tests share a whole suite: each starts one."""
 
 MakeDatabase = Callable[[str], Awaitable[ServiceDatabase]]
 
@@ -109,9 +112,23 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest, the whole suite's before all: what comes last is soon over."""
+    """Begin with the files that take longest, the whole suite's before all: what comes last is soon over.
+
+    Files go to test processes one by one, but for those whose tests share a suite (`--dist loadgroup`).
+    """
     items.sort(key=lambda item: next((i for i, room in enumerate(LONGEST) if room in item.path.parts), len(LONGEST)))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group_of(item.path)))
+
+
+def _group_of(path: Path) -> str:
+    file = path.relative_to(Path(__file__).parent) if path.is_relative_to(Path(__file__).parent) else path
+    room = file.parts[0]
+    if room in PROCESSES_OF:
+        return f"{room}-{zlib.crc32(file.name.encode()) % PROCESSES_OF[room]}"
+    return str(file)
 
 
 @pytest.fixture(autouse=True)

@@ -32,6 +32,8 @@ NAMES: Final = {
 DUE: Final = "due: "
 """What begins a note of work that was due."""
 DELIVERED: Final = frozenset({"DeliverEvent", "DeliverNotice"})
+READS: Final = ("GET ", "Get", "List")
+"""How what takes nothing begins: how often something is read depends on what was known by then."""
 WRITES: Final = frozenset({"OpenPayment", "RecordTransition"})
 AGAIN: Final = ", again"
 KEPT: Final = frozenset({"GetLimits"})
@@ -157,7 +159,7 @@ def _is_by_the_way(said: Message | Note) -> bool:
     """Whether a step may come more or less often: work is due once for several reasons, and reading takes nothing."""
     if isinstance(said, Note):
         return said.text.startswith(DUE)
-    return said.text.startswith("GET ") or said.text in DELIVERED or said.sender == STRIPE
+    return said.text.startswith(READS) or said.text in DELIVERED or said.sender == STRIPE
 
 
 def _out_of_order(told: Diagram, recorded: Recording) -> Iterator[str]:

@@ -2,8 +2,8 @@
 
 Whatever dies, each payer is mailed that their money came.
 
-Three tests share the positions. `make test` strikes where money is on its way to whom it is for: at the points that
-ARCHITECTURE.md names. `make test-faults` strikes after each commit and each call: something lasts there that
+Three tests share the positions; `make test` has those within one process. The first strikes where money is on its way
+to whom it is for, at the points that ARCHITECTURE.md names. The second strikes after each commit and each call: something lasts there that
 did not at the position before. At the begin of a transaction, before its commit and before a call nothing does, so that
 these are left to `make soak`.
 """
@@ -38,6 +38,7 @@ Chosen = Callable[[str, str], bool]
 """Whether to strike in this journey at this position."""
 
 
+@pytest.mark.faults
 async def test_killed_where_money_is_on_its_way_a_payment_ends_as_it_should() -> None:
     named = points_of_submit()
 

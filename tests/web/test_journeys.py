@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batzen.client import new_request_id
+from local.start import put_issuer
 from local.suite import Suite
 from tests.web import operators, payers
 from tests.web.console_payments import paid, refunds_of
@@ -32,6 +33,8 @@ def payer_id() -> str:
 async def test_a_payer_pays_with_a_kept_card_and_sees_that_once_it_is_true(
     suite: Suite, shop: Shop, page: Page, payer_id: str
 ) -> None:
+    async with suite.client("operator", sub="issuing") as operator:
+        await put_issuer(operator, payment_url=suite.front_url("bff") + "/pay/{payment_id}")
     await payers.keep(suite, payer_id, "pm_card_visa")
     await payers.come_in(page, shop, await payers.started(shop, payer_id=payer_id), payer_id=payer_id)
     await payers.choose(page, "Visa ending in 4242")

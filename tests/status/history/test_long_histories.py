@@ -1,6 +1,6 @@
 """Hundreds of watchers on several replicas while things go wrong: each is sent exactly what is stored.
 
-`make test` has a moment of each trouble, before fewer watchers; `make test-faults` has a round as the long ones are.
+`make test-faults` has a moment of each trouble, before fewer watchers, and a round as the long ones are.
 
 make soak                                             rounds for three minutes, from a new seed
 BATZEN_HISTORY_SEED=7 BATZEN_HISTORY_SECONDS=600 make soak
@@ -43,7 +43,9 @@ TRACELESS: Final = 10
 LONG: Final = Size(seconds=25, trouble_every_s=1.0, watchers=500, payments=60, writes_per_s=200)
 
 
-@pytest.mark.parametrize("size", [pytest.param(MOMENT, id="moment"), pytest.param(SHORT, id="short", marks=FAULTS)])
+@pytest.mark.parametrize(
+    "size", [pytest.param(MOMENT, id="moment", marks=FAULTS), pytest.param(SHORT, id="short", marks=FAULTS)]
+)
 async def test_a_short_history_under_trouble_is_seen_as_it_is_stored(cluster: Cluster, size: Size) -> None:
     outcome = await play_round(cluster, SHORT_SEED, size)
 
