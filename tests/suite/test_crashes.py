@@ -3,9 +3,9 @@
 Whatever dies, each payer is mailed that their money came.
 
 Three tests share the positions; `make test` has those within one process. The first strikes where money is on its way
-to whom it is for, at the points that ARCHITECTURE.md names. The second strikes after each commit and each call: something lasts there that
-did not at the position before. At the begin of a transaction, before its commit and before a call nothing does, so that
-these are left to `make soak`.
+to whom it is for, at the points that ARCHITECTURE.md names. The second strikes after each commit and each call: there
+something lasts that did not at the position before. At the begin of a transaction, before its commit and before a call
+nothing does, so that these are left to `make soak`.
 """
 
 from __future__ import annotations

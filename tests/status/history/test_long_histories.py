@@ -43,9 +43,8 @@ TRACELESS: Final = 10
 LONG: Final = Size(seconds=25, trouble_every_s=1.0, watchers=500, payments=60, writes_per_s=200)
 
 
-@pytest.mark.parametrize(
-    "size", [pytest.param(MOMENT, id="moment", marks=FAULTS), pytest.param(SHORT, id="short", marks=FAULTS)]
-)
+@FAULTS
+@pytest.mark.parametrize("size", [MOMENT, SHORT], ids=["moment", "short"])
 async def test_a_short_history_under_trouble_is_seen_as_it_is_stored(cluster: Cluster, size: Size) -> None:
     outcome = await play_round(cluster, SHORT_SEED, size)
 
