@@ -20,7 +20,7 @@ import pytest
 from deploy.podman.pods import PROCESSES, Pods, running_pods
 from local.connection_file import written
 from local.environments import FRONTS
-from local.ports import free_ports
+from local.ports import HOST, free_ports
 from tests.deploy.confined import breaches
 from tests.deploy.images import Images, skip_without
 from tests.deploy.times import took
@@ -49,8 +49,9 @@ async def pods(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Asyn
 
 async def paid(pods: Pods, *arguments: str) -> tuple[int, str]:
     """Pay with the command line on this machine; return its exit code and what it printed."""
+    stand_in_url = f"http://{HOST}:{pods.ports['sandbox']}"
     async with written(
-        pods.folder, addresses=pods.addresses, issuer=pods.issuer, logs=pods.logs, has_seller=True
+        pods.folder, addresses=pods.addresses, issuer=pods.issuer, logs=pods.logs, stand_in_url=stand_in_url
     ) as file:
         command = (sys.executable, "-m", "batzen", "--connection", str(file), "pay", *arguments)
         process = await asyncio.create_subprocess_exec(
