@@ -91,7 +91,7 @@ async def test_the_platforms_own_goods_and_a_share_of_zero_make_no_transfer(cart
 async def test_one_seller_of_a_destination_charge_costs_nothing_more(
     carts: Carts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with counted(monkeypatch) as made:
+    with counted(carts.replica, monkeypatch) as made:
         payment_id = await carts.payments.paid()
     assert not [point for point in made if point is not None and "settlement" in point]
     before = await carts.payments.seen(payment_id)
