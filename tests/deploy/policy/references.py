@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -11,6 +12,8 @@ from tests.deploy.policy.rule import rule
 OF_DATABASES = {"matchLabels": {"cnpg.io/podRole": "instance"}}
 """Selects pods that the operator of the databases makes."""
 CLUSTER_WIDE = ("Namespace",)
+_PATH = re.compile(r'"(/[^"]+)"')
+"""A file that a table in a setting names."""
 
 
 @rule
@@ -44,15 +47,16 @@ def secrets_and_config_maps_are_there(manifests: Manifests) -> Iterator[str]:
 
 @rule
 def mounted_files_are_there(manifests: Manifests) -> Iterator[str]:
-    """Each path that a setting or command names is a key of a Secret or ConfigMap that is mounted there."""
+    """Each path that a setting or command names, also within a table, is a key of what is mounted there."""
     if manifests.overlay.startswith("bare"):
         return
     for pod in manifests.pods:
         for container in pod.containers:
             values = [*manifests.environment(container).values(), *dig(container, "command", default=[])]
-            for value in values:
-                if value.startswith("/") and (fault := _fault_of_path(manifests, pod, container, value)):
-                    yield f"{pod.name}: {value} {fault}"
+            paths = [path for value in values for path in ([value] if value.startswith("/") else _PATH.findall(value))]
+            for path in paths:
+                if fault := _fault_of_path(manifests, pod, container, path):
+                    yield f"{pod.name}: {path} {fault}"
 
 
 def _fault_of_path(manifests: Manifests, pod: Pod, container: dict, path: str) -> str | None:
