@@ -326,6 +326,8 @@ async def test_what_a_process_counts_itself_is_among_its_figures(monkeypatch: py
             logging.getLogger("services").error("does not fit")
         now = await figures(meter)
     assert now["batzen_database_unavailable_total"] == 1
-    assert now.of("batzen_background_failures_total", task="the task") == 1
+    # In a process that runs all services there are more tasks than a figure has series.
+    is_named = "the task" in now.says("batzen_background_failures_total", "task")
+    assert now.of("batzen_background_failures_total", task="the task" if is_named else OTHER) >= 1
     assert now["batzen_log_lines_dropped_total"] == 1
     assert now.says("batzen_build_info", "version") == {build().version}
