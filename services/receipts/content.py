@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from itertools import pairwise
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
+from batzen.pricing.v1.pricing_pb2 import Quote
 from batzen.status.v1.status_pb2 import Payment, Transition
-from batzen.type.v1.payment_pb2 import PaymentSnapshot
+from services.receipts.figures import ReturnKind, left_minor, receipt_time, returns, vat_of
 from services.receipts.model import Fact, Party, Receipt, Row
-from services.receipts.rows import rows_of, total_of, vat_of
+from services.receipts.rows import rows_of, total_of, vat_fact
 from services.receipts.wording import TEXTS, ReceiptWording
 
-Moment = tuple[PaymentSnapshot.Amounts, datetime]
+RETURNS: Final[Mapping[ReturnKind, str]] = {
+    ReturnKind.REFUNDED: "refund_on",
+    ReturnKind.REFUND_FAILED: "refund_failed_on",
+    ReturnKind.DISPUTE_LOST: "lost_on",
+    ReturnKind.DISPUTE_WON: "won_on",
+}
+"""What each is called in the catalogue."""
 T = TypeVar("T")
 
 
@@ -23,20 +28,18 @@ def receipt(shown: pb.Receipt, words: ReceiptWording, *, issuer: str = "") -> Re
     """Return the receipt of a payment that took money; `issuer` is called who writes it, if nothing else says it."""
     payment, quote = shown.payment, shown.quote
     captured_minor = payment.snapshot.amounts.captured_minor
-    vat = vat_of(quote, words, part_minor=captured_minor)
+    vat = _vat(quote, words, part_minor=captured_minor)
     refunds = list(_returned(payment, shown.history, words))
     left: list[Fact] = []
     vat_left: list[Fact] | None = []
     if refunds:
-        left_minor = _left_minor(payment)
-        left = [Fact(label=words.say("receipt.net"), value=_amount(left_minor, payment, words))]
-        vat_left = vat_of(quote, words, part_minor=left_minor)
+        kept_minor = left_minor(payment)
+        left = [Fact(label=words.say("receipt.net"), value=_amount(kept_minor, payment, words))]
+        vat_left = _vat(quote, words, part_minor=kept_minor)
     total_minor = payment.total.amount_minor
     return Receipt(
         number=payment.payment_id,
-        date=words.day(
-            (payment.complete_time if payment.HasField("complete_time") else payment.update_time).ToDatetime(UTC)
-        ),
+        date=words.day(receipt_time(payment)),
         title=shown.session_name,
         seller=_party(shown.issuer, otherwise=issuer),
         providers=[_party(one, otherwise=one.seller_id) for one in shown.sellers if one.name or one.vat_id],
@@ -91,31 +94,16 @@ def _paid(payment: Payment, words: ReceiptWording) -> Iterator[Fact]:
         yield Fact(label=words.say("receipt.surplus"), value=_amount(amounts.surplus_minor, payment, words))
 
 
-def _left_minor(payment: Payment) -> int:
-    """Return what was taken and did not go back."""
-    amounts = payment.snapshot.amounts
-    return amounts.captured_minor - amounts.refunded_minor - amounts.disputed_lost_minor
-
-
 def _returned(payment: Payment, history: Iterable[Transition], words: ReceiptWording) -> Iterator[Fact]:
-    """Yield each time that money went back, or that it turned out not to have.
+    """Yield a line for each time that money went back, or that it turned out not to have."""
+    for one in returns(payment, history):
+        label = words.say(f"receipt.{RETURNS[one.kind]}", date=words.day(one.time))
+        yield Fact(label=label, value=_amount(one.amount_minor, payment, words))
 
-    With the amount taken they add up to what is left: what a history lacks, because its start was forgotten or it is
-    long, is told as of the payment's last revision.
-    """
-    moments: list[Moment] = [(PaymentSnapshot.Amounts(), payment.open_time.ToDatetime(UTC))]
-    moments += [
-        (one.snapshot.amounts, one.record_time.ToDatetime(UTC)) for one in history if one.revision <= payment.revision
-    ]
-    moments.append((payment.snapshot.amounts, payment.update_time.ToDatetime(UTC)))
-    for (before, _), (now, time) in pairwise(moments):
-        for changed_minor, gone, undone in (
-            (now.refunded_minor - before.refunded_minor, "refund_on", "refund_failed_on"),
-            (now.disputed_lost_minor - before.disputed_lost_minor, "lost_on", "won_on"),
-        ):
-            if changed_minor:
-                label = words.say(f"receipt.{gone if changed_minor > 0 else undone}", date=words.day(time))
-                yield Fact(label=label, value=_amount(-changed_minor, payment, words))
+
+def _vat(quote: Quote, words: ReceiptWording, *, part_minor: int) -> list[Fact] | None:
+    found = vat_of(quote, part_minor=part_minor)
+    return None if found is None else [vat_fact(one, words, currency_code=quote.currency_code) for one in found]
 
 
 def _amount(minor: int, payment: Payment, words: ReceiptWording) -> str:

@@ -8,6 +8,7 @@ from typing import Final
 
 from batzen.pricing.v1 import price_book_pb2 as book
 from batzen.pricing.v1 import pricing_pb2 as pricing
+from services.receipts.figures import Vat
 from services.receipts.model import Fact, Row
 from services.receipts.wording import ReceiptWording, sign_first
 
@@ -70,48 +71,11 @@ def _vat_label(row: pricing.QuoteRow, words: ReceiptWording, *, is_within: bool)
     return words.say("rows.vat_within" if is_within else "rows.vat_added", rate=_rate(row, words))
 
 
-def vat_of(quote: pricing.Quote, words: ReceiptWording, *, part_minor: int) -> list[Fact] | None:
-    """Return the VAT of each rate in a part of the price, with the net amount that it is of; None if nobody can tell.
-
-    The quote says it of the whole price. A part is divided only where one rate is that of all of it: which lines a part
-    is of is known to nobody here.
-    """
-    rows = [row for row in quote.rows if row.kind == pricing.ROW_KIND_VAT and row.payer_facing]
-    if not rows or part_minor <= 0:
-        return []
-    if part_minor == quote.total.amount_minor:
-        return [_vat(row, _net_minor(quote, row), row.amount_minor, quote.currency_code, words) for row in rows]
-    [row, *further] = rows
-    if further or _net_minor(quote, row) + row.amount_minor != quote.total.amount_minor:
-        return None
-    vat_minor = _share(row.amount_minor, of=quote.total.amount_minor, part=part_minor)
-    return [_vat(row, part_minor - vat_minor, vat_minor, quote.currency_code, words)]
-
-
-def _vat(row: pricing.QuoteRow, net_minor: int, vat_minor: int, currency_code: str, words: ReceiptWording) -> Fact:
-    label = words.say("receipt.vat_of", rate=_rate(row, words), net=words.amount(net_minor, currency_code))
-    shown = row.display if vat_minor == row.amount_minor else {}
-    return Fact(label=label, value=_shown(shown, vat_minor, currency_code, words))
-
-
-def _net_minor(quote: pricing.Quote, row: pricing.QuoteRow) -> int:
-    return sum(line.net_minor for line in quote.lines if _is_of(line, row))
-
-
-def _share(minor: int, *, of: int, part: int) -> int:
-    """Return `minor` × `part` ÷ `of`, none negative, rounded half up."""
-    return (2 * minor * part + of) // (2 * of)
-
-
-def _is_of(line: pricing.QuoteLine, row: pricing.QuoteRow) -> bool:
-    tax = line.tax
-    return (tax.country, tax.tax_category, tax.rate_percent, tax.tax_behavior, tax.tax_treatment) == (
-        row.country,
-        row.tax_category,
-        row.rate_percent,
-        row.tax_behavior,
-        row.tax_treatment,
-    )
+def vat_fact(vat: Vat, words: ReceiptWording, *, currency_code: str) -> Fact:
+    """Return the line of one rate; as the quote shows it, where it is of the whole price."""
+    label = words.say("receipt.vat_of", rate=_rate(vat.row, words), net=words.amount(vat.net_minor, currency_code))
+    shown = vat.row.display if vat.vat_minor == vat.row.amount_minor else {}
+    return Fact(label=label, value=_shown(shown, vat.vat_minor, currency_code, words))
 
 
 def _rate(row: pricing.QuoteRow, words: ReceiptWording) -> str:

@@ -108,6 +108,7 @@ async def test_another_payers_payment_is_not_there_in_any_place(shop: Shop) -> N
         await other.get(where),
         await other.get(f"{where}/session"),
         await other.get(f"{where}/transitions"),
+        await other.get(f"{where}/receipt"),
         *[
             await other.post(f"{where}/{what}", json=body, headers=key())
             for what, body in (

@@ -17,6 +17,7 @@ from services.bff.api.legacy.payments import LegacyPayments
 from services.bff.api.legacy.refunds import LegacyRefunds
 from services.bff.api.modern.methods import MethodResources
 from services.bff.api.modern.payments import PaymentResources
+from services.bff.api.modern.receipts import ReceiptResources
 from services.bff.api.modern.satisfaction import SatisfactionResources
 from services.bff.api.openapi import REFERENCE_PATH, SPECIFICATION_PATH, TITLE, VERSION, Reference, specification
 from services.bff.api.operations import Operations
@@ -81,6 +82,7 @@ def described(front: Front, tenants: Tenants) -> FastAPI:
     operations = Operations(front, tenants)
     modern = APIRouter(prefix="/v1", route_class=ExactRoute, tags=["v1"])
     PaymentResources(front, operations).add_to(modern)
+    ReceiptResources(front, tenants).add_to(modern)
     MethodResources(front).add_to(modern)
     SessionResources(front).add_to(modern)
     SatisfactionResources(front).add_to(modern)

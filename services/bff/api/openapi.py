@@ -23,6 +23,8 @@ DESCRIPTION: Final = (
     "token, a payer's browser with the cookie of its session. Amounts are whole minor units beside a currency. A "
     "decline is a state of the payment, never an HTTP error; what is not known yet is never called failed."
 )
+POLLED: Final = ("/v1/payments/{payment_id}", "/v1/payments/{payment_id}/receipt")
+"""What has an `ETag`."""
 EVENTS: Final[Mapping[str, Any]] = {
     "get": {
         "tags": ["v1"],
@@ -81,7 +83,8 @@ def specification(app: FastAPI) -> dict[str, Any]:
         for operation in operations.values():
             _complete(operation, is_legacy=path.startswith("/api/"))
     found["paths"]["/v1/satisfaction"]["get"]["security"] = [{"service": []}]
-    found["paths"]["/v1/payments/{payment_id}"]["get"]["responses"]["304"] = {"description": "Nothing has changed"}
+    for path in POLLED:
+        found["paths"][path]["get"]["responses"]["304"] = {"description": "Nothing has changed"}
     confirm = found["paths"]["/v1/payments/{payment_id}/confirm"]["post"]["responses"]
     confirm["202"] = dict(confirm["200"], description="The outcome is not known yet")
     return found

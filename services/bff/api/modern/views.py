@@ -37,7 +37,7 @@ def payment(message: status_pb2.Payment, asker: Asker) -> models.Payment:
         client_reference=message.client_reference,
         attempt=snapshot.attempt,
         decline_count=snapshot.decline_count,
-        method=_method(snapshot.method) if snapshot.HasField("method") else None,
+        method=method(snapshot.method) if snapshot.HasField("method") else None,
         last_error=_problem(message, is_service=asker.is_service),
         charge_time=instant(snapshot, "charge_time"),
         hold_expire_time=instant(snapshot, "hold_expire_time"),
@@ -88,6 +88,18 @@ def kept_method(message: payment_methods_pb2.PaymentMethod) -> models.KeptMethod
     )
 
 
+def method(message: payment_pb2.PaymentSnapshot.Method) -> models.Method:
+    """Return the way that a payment is paid."""
+    return models.Method(
+        payment_method_id=message.payment_method_id,
+        type=message.type,
+        brand=message.brand,
+        last4=message.last4,
+        expire_month=message.expire_month,
+        expire_year=message.expire_year,
+    )
+
+
 def money(message: money_pb2.Money) -> models.Money:
     """Return an amount."""
     return models.Money(amount_minor=message.amount_minor, currency_code=message.currency_code)
@@ -127,17 +139,6 @@ def instant(message: Message, name: str) -> datetime | None:
         return None
     found: Timestamp = getattr(message, name)
     return found.ToDatetime(UTC)
-
-
-def _method(message: payment_pb2.PaymentSnapshot.Method) -> models.Method:
-    return models.Method(
-        payment_method_id=message.payment_method_id,
-        type=message.type,
-        brand=message.brand,
-        last4=message.last4,
-        expire_month=message.expire_month,
-        expire_year=message.expire_year,
-    )
 
 
 def _problem(message: status_pb2.Payment | status_pb2.Transition, *, is_service: bool) -> models.PaymentProblem | None:
