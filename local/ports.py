@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import random
 import socket
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 FIXED: Final[Mapping[str, int]] = {
     "orchestrator": 7001,
@@ -43,7 +44,8 @@ BASES: Final = range(8_000, 20_000, 1_000)
 FREE: Final = range(8_192, 20_000)
 """Below the ephemeral range, where thousands of client sockets take a listener's port, and below the database's."""
 PARTS: Final = 16
-"""Processes that start suites at the same moment look in parts of the range: between a look and its use is a second."""
+"""Processes that start suites look in parts of the range, each in its own: between a look and its use are seconds, and
+what is started anew comes back to the ports that it had."""
 PORT_MAX: Final = 65_535
 HOST: Final = "127.0.0.1"
 
@@ -55,9 +57,38 @@ class PortError(Exception):
 def free_ports() -> dict[str, int]:
     """Return a port for each name that nobody listens on now."""
     system = random.SystemRandom()  # tests seed the other one alike in all their processes
-    mine = FREE[os.getpid() % PARTS :: PARTS]
+    mine = FREE[_part() :: PARTS]
     candidates = iter(system.sample(mine, len(mine)))
     return {name: next(port for port in candidates if _error_of(port) is None) for name in FIXED}
+
+
+def _part() -> int:
+    """Return the part of the range that is this process's for as long as it lives."""
+    global _claimed  # noqa: PLW0603 a process has one, whoever asks
+    if _claimed is None or _claimed.owner != os.getpid():
+        _claimed = _claim()
+    return _claimed.part
+
+
+def _claim() -> _Claim:
+    first = os.getpid() % PARTS
+    for part in (*range(first, PARTS), *range(first)):
+        # A name that goes with the process, in the namespace that the ports are in.
+        held = socket.socket(socket.AF_UNIX)
+        with contextlib.suppress(OSError):
+            held.bind(f"\0batzen-ports-{part}")
+            return _Claim(part, os.getpid(), held)
+        held.close()
+    return _Claim(first, os.getpid(), None)  # so many start suites at once that two share a part
+
+
+class _Claim(NamedTuple):
+    part: int
+    owner: int
+    held: socket.socket | None
+
+
+_claimed: _Claim | None = None
 
 
 def fixed_ports(environ: Mapping[str, str], chosen: Mapping[str, int], base: int | None = None) -> dict[str, int]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import re
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +20,20 @@ def test_free_ports_differ_and_lie_below_the_ephemeral_range() -> None:
     assert set(ports.FIXED) == set(chosen)
     assert len(set(chosen.values())) == len(chosen)
     assert max(chosen.values()) < 32_768
+
+
+def test_two_processes_look_for_free_ports_in_different_parts() -> None:
+    mine = set(ports.FREE[ports._part() :: ports.PARTS])  # noqa: SLF001 what it chose is not to be seen elsewhere
+    other = subprocess.run(
+        [sys.executable, "-c", "from local import ports; print(*ports.free_ports().values())"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+
+    assert set(ports.free_ports().values()) <= mine
+    assert not mine & {int(port) for port in other.stdout.split()}
 
 
 def test_the_environment_and_then_options_change_the_fixed_ports() -> None:
