@@ -16,13 +16,14 @@ import tempfile
 from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
 from pathlib import Path
+from statistics import median
 
 import pytest
 
 from local.storage import Storage
 from tests.forking import ForkServer
 from tests.quick_postgres import quick_postgres
-from tests.suite.crashes import ports_of_each, record, rigged, strike
+from tests.suite.crashes import SETTLED_WITHIN_S, ports_of_each, record, rigged, strike
 from tests.suite.journeys import JOURNEYS
 
 RIGS = 6
@@ -107,8 +108,10 @@ async def strike_all(
                     problems[f"{name} / {position}"] = problem
 
         await asyncio.gather(*(work(number) for number in range(rigs)))
+        settled_s = [one for rig in running for one in rig.settled_s]
         if not problems:
             assert "hook.record:after_commit" in running[0].positions()
             await asyncio.gather(*(rig.check_told() for rig in running), *(rig.all_mailed() for rig in running))
 
     assert problems == {}
+    assert median(settled_s) < SETTLED_WITHIN_S, settled_s

@@ -83,5 +83,5 @@ async def test_a_dispute_is_told_once_wherever_a_process_dies_on_the_way() -> No
         forks = await stack.enter_async_context(ForkServer())
         rig = await stack.enter_async_context(rigged(storage, forks, ports=free_ports()))
         for position in POSITIONS:
-            rig.armed.write_text(position)
+            rig.arm(position)
             assert await struck(rig, "dispute"), f"{position} is not passed"
