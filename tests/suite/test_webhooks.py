@@ -19,7 +19,7 @@ from sandbox.delivery import sign
 from sandbox.faults import Kind
 from services.gateway.webhooks.signature import TOLERANCE_S
 from services.runtime.database.connections import plain_dsn
-from tests.eventually import eventually
+from tests.eventually import WITHIN_S, eventually
 from tests.suite.journeys import (
     REFUND_MINOR,
     RETURN_URL,
@@ -31,9 +31,6 @@ from tests.suite.journeys import (
     pay_in_browser,
 )
 
-SETTLED_WITHIN_S: Final = 10.0
-STRIPE_SILENT_S: Final = 20.0
-"""A try that Stripe does not answer is given up after 8 s."""
 CONFIRM: Final = "POST /v1/payment_intents/*/confirm"
 SUCCEEDED: Final = "payment_intent.succeeded"
 PAID: Final = Ends(state="SUCCEEDED", states=("INITIALIZED", "SUCCEEDED"))
@@ -56,14 +53,14 @@ async def until_delivered(traveller: Traveller, payment_id: str, event_type: str
     async def is_delivered() -> bool:
         return outcome in await outcomes(traveller, payment_id, event_type)
 
-    await eventually(is_delivered, within_s=SETTLED_WITHIN_S, what=f"{event_type} was delivered with {outcome}")
+    await eventually(is_delivered, what=f"{event_type} was delivered with {outcome}")
 
 
-async def inbox(suite: Suite) -> dict[str, str]:
-    """Return the events the gateway holds, with their state."""
+async def inbox(suite: Suite) -> set[str]:
+    """Return the events the gateway holds."""
     connection = await asyncpg.connect(plain_dsn(suite.database_url("gateway")))
     try:
-        return dict(await connection.fetch("SELECT event_id, state FROM events"))
+        return {row["event_id"] for row in await connection.fetch("SELECT event_id FROM events")}
     finally:
         await connection.close()
 
@@ -75,20 +72,21 @@ async def until_worked_on(traveller: Traveller) -> None:
     async def is_done() -> bool:
         return not await traveller.left_to_do()
 
-    await eventually(is_done, within_s=SETTLED_WITHIN_S, what="all events were worked on")
+    await eventually(is_done, what="all events were worked on")
 
 
 async def test_a_webhook_that_overtakes_the_answer_is_no_second_success(traveller: Traveller) -> None:
     payment_id = (await traveller.start()).payment.payment_id
-    await traveller.sandbox.fault(Kind.TIMEOUT, route=CONFIRM, after=True)
+    await traveller.sandbox.fault(Kind.TIMEOUT, route=CONFIRM, after=True, times=None)
 
     submitting = asyncio.ensure_future(traveller.submit(payment_id, "pm_card_visa"))
     await until_delivered(traveller, payment_id, SUCCEEDED)
     assert not submitting.done()
+    await traveller.sandbox.clear_faults()
     answer = await submitting
 
     assert answer.payment.snapshot.amounts.captured_minor == TOTAL_MINOR
-    await traveller.until(payment_id, "SUCCEEDED", within_s=STRIPE_SILENT_S)
+    await traveller.until(payment_id, "SUCCEEDED")
     await traveller.check(payment_id, PAID)
 
 
@@ -106,13 +104,13 @@ async def test_a_browser_that_overtakes_a_submit_pays_and_the_submit_does_not(tr
         await submitting
 
     assert (refused.value.reason, refused.value.metadata["state"]) == ("PAYMENT_STATE", "SUCCEEDED")
-    await traveller.until(payment_id, "SUCCEEDED", within_s=SETTLED_WITHIN_S)
+    await traveller.until(payment_id, "SUCCEEDED")
     await traveller.check(payment_id, PAID)
 
 
 async def test_of_a_payment_stripe_sends_nothing_but_what_is_acted_on(traveller: Traveller) -> None:
     payment_id = await pay(traveller)
-    await traveller.until(payment_id, "SUCCEEDED", within_s=SETTLED_WITHIN_S)
+    await traveller.until(payment_id, "SUCCEEDED")
     await traveller.sandbox.drain()
 
     made = {event["id"] for event in await events_of(traveller, payment_id)}
@@ -124,7 +122,7 @@ async def test_a_webhook_that_comes_four_times_counts_once(traveller: Traveller)
     await traveller.sandbox.webhooks(duplicate=3)
 
     payment_id = await pay_in_browser(traveller)
-    await traveller.until(payment_id, "SUCCEEDED", within_s=SETTLED_WITHIN_S)
+    await traveller.until(payment_id, "SUCCEEDED")
     await until_worked_on(traveller)
 
     assert await outcomes(traveller, payment_id, SUCCEEDED) == [200] * 4
@@ -134,7 +132,7 @@ async def test_a_webhook_that_comes_four_times_counts_once(traveller: Traveller)
 async def test_a_webhook_that_comes_again_after_everything_changes_nothing(traveller: Traveller) -> None:
     payment_id = await pay(traveller)
     await traveller.refund(payment_id, amount_minor=REFUND_MINOR, refundable_minor=TOTAL_MINOR)
-    await traveller.until(payment_id, "PARTIALLY_REFUNDED", within_s=SETTLED_WITHIN_S)
+    await traveller.until(payment_id, "PARTIALLY_REFUNDED")
     before = await traveller.payment(payment_id)
 
     for event in await events_of(traveller, payment_id):
@@ -187,7 +185,7 @@ async def test_a_heap_of_webhooks_in_a_muddle_is_sorted_out(traveller: Traveller
         (dropped, Ends(state="CANCELED", charges=0, states=("CANCELED",))),
     ):
         for payment_id in payment_ids:
-            await traveller.until(payment_id, ends.state, within_s=SETTLED_WITHIN_S)
+            await traveller.until(payment_id, ends.state)
             await traveller.check(payment_id, ends)
     for payment_id in refunded:
         assert (await traveller.payment(payment_id)).snapshot.amounts.refunded_minor == 2 * REFUND_MINOR
@@ -236,7 +234,7 @@ async def test_what_stripe_did_not_sign_now_is_refused_and_leaves_no_trace(suite
     before, held = await traveller.payment(payment_id), await inbox(suite)
 
     answers = {}
-    async with httpx.AsyncClient(trust_env=False) as stripe:
+    async with httpx.AsyncClient(trust_env=False, timeout=WITHIN_S) as stripe:
         for case, (_, how) in REFUSED.items():
             body, now = how.get("body", forged), int(time.time())
             secret = str(how.get("secret", suite.stripe.webhook_secrets))
@@ -250,10 +248,11 @@ async def test_what_stripe_did_not_sign_now_is_refused_and_leaves_no_trace(suite
             answers[case] = (answer.status_code, answer.json()["reason"])
 
     assert answers == {case: (400, reason) for case, (reason, _) in REFUSED.items()}
-    assert await inbox(suite) == held
+    came = await inbox(suite) - held  # what Stripe tells of other payments meanwhile is taken
+    assert came <= {event["id"] for event in await traveller.sandbox.objects("event")}
     assert await traveller.payment(payment_id) == before
     await traveller.sandbox.browser_confirm(session.client_secret, payment_method="pm_card_visa")
-    await traveller.until(payment_id, "SUCCEEDED", within_s=SETTLED_WITHIN_S)
+    await traveller.until(payment_id, "SUCCEEDED")
     await traveller.check(payment_id, PAID)
 
 
@@ -272,13 +271,13 @@ async def test_an_event_that_was_refused_once_still_counts_when_it_comes_rightly
 
     await traveller.sandbox.webhooks()
 
-    await traveller.until(payment_id, "SUCCEEDED", within_s=SETTLED_WITHIN_S)
+    await traveller.until(payment_id, "SUCCEEDED")
     await traveller.check(payment_id, PAID)
 
 
 async def test_webhooks_while_the_orchestrator_is_down_are_kept_for_it(suite: Suite, traveller: Traveller) -> None:
     refunded = await pay(traveller)
-    await traveller.until(refunded, "SUCCEEDED", within_s=SETTLED_WITHIN_S)
+    await traveller.until(refunded, "SUCCEEDED")
     session = await traveller.start()
     paid = session.payment.payment_id
     intent = await traveller.intent_of(refunded)
@@ -293,13 +292,13 @@ async def test_webhooks_while_the_orchestrator_is_down_are_kept_for_it(suite: Su
         left = await traveller.left_to_do()
         return "gateway: waiting events" not in left and "gateway: deliveries" in left
 
-    await eventually(waits_for_the_orchestrator, within_s=SETTLED_WITHIN_S, what="the gateway wants to deliver")
+    await eventually(waits_for_the_orchestrator, what="the gateway wants to deliver")
     assert (await traveller.states(paid))[-1] == "REQUIRES_PAYMENT_METHOD"
     await suite.start("orchestrator")
 
-    await traveller.until(paid, "SUCCEEDED", within_s=SETTLED_WITHIN_S)
+    await traveller.until(paid, "SUCCEEDED")
     await traveller.check(paid, PAID)
-    await traveller.until(refunded, "PARTIALLY_REFUNDED", within_s=SETTLED_WITHIN_S)
+    await traveller.until(refunded, "PARTIALLY_REFUNDED")
     await traveller.check(refunded, Ends(state="PARTIALLY_REFUNDED", refunds=1, states=("SUCCEEDED",)))
 
 
@@ -314,6 +313,6 @@ async def test_an_event_that_met_no_gateway_counts_when_stripe_comes_again(suite
     for event in await events_of(traveller, payment_id):
         await traveller.sandbox.redeliver(event["id"])
 
-    await traveller.until(payment_id, "SUCCEEDED", within_s=SETTLED_WITHIN_S)
+    await traveller.until(payment_id, "SUCCEEDED")
     await until_worked_on(traveller)
     await traveller.check(payment_id, PAID)

@@ -6,15 +6,13 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from local.environments import SERVICES
 from local.suite import Suite
 from tests.eventually import eventually
 from tests.suite.collector import Collector, Span
 from tests.suite.journeys import Traveller
-
-SETTLED_WITHIN_S: Final = 20.0
 
 
 @dataclass(frozen=True)
@@ -30,15 +28,13 @@ class Traced:
     async def until_told(self, payment_id: str, *titles: str) -> list[Span]:
         """Wait until spans of these titles arrived of the traces of a payment; return all of those traces."""
 
-        def found() -> list[Span]:
-            spans = self.of_payment(payment_id)
-            return spans if set(titles) <= {one.title for one in spans} else []
+        def missing() -> set[str]:
+            return set(titles) - {one.title for one in self.of_payment(payment_id)}
 
-        return await eventually(
-            found,
-            within_s=SETTLED_WITHIN_S,
-            what=lambda: f"{set(titles) - {one.title for one in self.of_payment(payment_id)}}",
-        )
+        def found() -> list[Span]:
+            return [] if missing() else self.of_payment(payment_id)
+
+        return await eventually(found, what=lambda: f"{missing()}")
 
     def of_payment(self, payment_id: str) -> list[Span]:
         """Return all spans of the traces of a payment that arrived."""
