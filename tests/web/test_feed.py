@@ -142,7 +142,7 @@ async def test_a_stream_outlives_the_word_that_it_began_with(
     suite: Suite, operator: httpx.AsyncClient, words: Words, payer_id: str
 ) -> None:
     cursor = await list_cursor(suite, payer_id)
-    words.behind = LIFE + LEEWAY - timedelta(seconds=2)
+    words.behind = LIFE + LEEWAY - timedelta(seconds=5)
     async with listening(operator, FEED, params={"payer": payer_id, "after": cursor}) as stream:
         asked = await eventually(lambda: words.asked)
         words.behind = timedelta(0)

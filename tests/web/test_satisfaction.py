@@ -29,6 +29,7 @@ from services.console.operating.blocks import Chart, Table
 from services.console.operating.views import satisfaction
 from services.runtime.database.connections import plain_dsn
 from services.web.assertions import AssertionMinter, Person, audience_of
+from tests.eventually import WITHIN_S
 from tests.web.logging_in import OPERATOR, READER, logged_in
 from tests.web.own_console import own_console
 
@@ -53,7 +54,7 @@ async def answered(suite: Suite, tenant: str, *answers: tuple[int, datetime]) ->
 async def asked(suite: Suite, token: str, first: str, last: str, *, host: str = "") -> httpx.Response:
     """Ask for the answers of a span."""
     headers = {"authorization": f"Bearer {token}"} | ({"host": host} if host else {})
-    async with httpx.AsyncClient(base_url=suite.front_url("bff")) as client:
+    async with httpx.AsyncClient(base_url=suite.front_url("bff"), timeout=WITHIN_S) as client:
         return await client.get(PATH, params={"from": first, "to": last}, headers=headers)
 
 
@@ -125,7 +126,7 @@ async def test_payers_and_strangers_read_nothing_and_neither_does_a_word_that_is
         "no token": (401, "none"),
     }
     answers = await asyncio.gather(*(asked(suite, token, "2025-01-01", "2025-01-02") for _, token in tokens.values()))
-    async with httpx.AsyncClient(base_url=suite.front_url("bff")) as client:
+    async with httpx.AsyncClient(base_url=suite.front_url("bff"), timeout=WITHIN_S) as client:
         nobody = await client.get(PATH, params={"from": "2025-01-01", "to": "2025-01-02"})
 
     assert {name: answer.status_code for name, answer in zip(tokens, answers, strict=True)} == {
@@ -139,7 +140,7 @@ async def test_the_word_for_the_payers_front_is_good_there_and_nowhere_else(suit
     token = word(suite, "console", "operator", audience=own)
 
     inside = await asked(suite, token, "2025-01-01", "2025-01-02", host="bff:7080")
-    async with httpx.AsyncClient(base_url=suite.front_url("bff")) as client:
+    async with httpx.AsyncClient(base_url=suite.front_url("bff"), timeout=WITHIN_S) as client:
         headers = {"authorization": f"Bearer {token}"}
         payments = await client.get("/v1/payments", headers=headers)
         elsewhere = await client.get("/v1/payments", headers={**headers, "host": "bff:7080"})
@@ -208,7 +209,8 @@ async def a_peer(answer: bytes | None) -> AsyncIterator[AnswersReader]:
     server = await asyncio.start_server(talk, HOST, 0)
     url = f"http://{HOST}:{server.sockets[0].getsockname()[1]}"
     async with server, aiohttp.ClientSession() as client:
-        yield AnswersReader(url, minter, client, timeout=aiohttp.ClientTimeout(total=0.2))
+        patience_s = 0.2 if answer is None else WITHIN_S
+        yield AnswersReader(url, minter, client, timeout=aiohttp.ClientTimeout(total=patience_s))
 
 
 @pytest.mark.parametrize(

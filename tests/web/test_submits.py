@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -21,7 +22,7 @@ from local.suite import Suite
 from services.runtime.database.connections import plain_dsn
 from services.web.rates import READS
 from services.wire import timestamp
-from tests.eventually import eventually
+from tests.eventually import WITHIN_S, eventually
 from tests.web import payers
 from tests.web.shop import Shop, a_confirm, a_shop, key
 from tests.web.test_checkout import looked
@@ -143,7 +144,7 @@ async def test_a_page_that_asks_to_be_checked_is_read_at_stripe_so_often_and_no_
     suite: Suite, shop: Shop, payer_id: str
 ) -> None:
     payment_id = await payers.started(shop, payer_id=payer_id)
-    before = await reads(suite)
+    before, began = await reads(suite), time.monotonic()
     async with shop.browser(payment_id, payer_id=payer_id) as browser:
         answers = [
             await browser.get(f"/pay/{payment_id}", params={one: "1"})
@@ -151,7 +152,8 @@ async def test_a_page_that_asks_to_be_checked_is_read_at_stripe_so_often_and_no_
         ]
 
     assert {one.status_code for one in answers} == {303}
-    assert READS.burst <= await reads(suite) - before <= READS.burst + 2
+    earned = READS.per_second * (time.monotonic() - began)
+    assert READS.burst <= await reads(suite) - before <= READS.burst + earned + 2
 
 
 async def test_what_is_not_known_of_a_submit_is_never_told_as_a_failure(
@@ -163,12 +165,12 @@ async def test_what_is_not_known_of_a_submit_is_never_told_as_a_failure(
     bearer = {"authorization": f"Bearer {suite.token('payer', sub=payer_id)}"}
     async with (
         shop.browser(by_page, payer_id=payer_id) as browser,
-        httpx.AsyncClient(base_url=suite.front_url("bff"), headers=bearer, timeout=60) as payer,
+        httpx.AsyncClient(base_url=suite.front_url("bff"), headers=bearer, timeout=WITHIN_S) as payer,
     ):
         form = await looked(browser, by_page)
         legacy = {"paymentId": by_legacy, "paymentMethodId": form["method"]}
         await suite.sandbox.fault("pause", route=CONFIRM)
-        submitting = asyncio.ensure_future(browser.post(f"/pay/{by_page}/submit", data=form, timeout=60))
+        submitting = asyncio.ensure_future(browser.post(f"/pay/{by_page}/submit", data=form))
         await suite.sandbox.until_paused()
         await suite.kill("gateway")
         await suite.sandbox.resume()
