@@ -24,7 +24,7 @@ from local.ports import HOST, free_ports
 from tests.deploy.confined import breaches
 from tests.deploy.images import Images, skip_without
 from tests.deploy.times import took
-from tests.eventually import eventually
+from tests.eventually import WITHIN_S, eventually
 
 pytestmark = pytest.mark.deploy
 
@@ -103,7 +103,7 @@ async def exec_python(pods: Pods, service: str, program: str) -> str:
 
 @pytest.mark.parametrize("front", FRONTS)
 async def test_a_front_answers_browsers(pods: Pods, front: str) -> None:
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=WITHIN_S) as http:
         answer = await http.get(f"http://127.0.0.1:{pods.ports[front]}/livez")
 
     assert (answer.status_code, answer.text) == (200, "ok\n")
@@ -117,7 +117,7 @@ async def test_its_own_probe_says_that_it_is_ready(pods: Pods, service: str) -> 
 @pytest.mark.parametrize("service", PROCESSES)
 async def test_version_and_commit_are_in_its_log_and_in_its_figures(pods: Pods, images: Images, service: str) -> None:
     first = json.loads((await pods.podman("logs", f"{service}-server")).splitlines()[0])
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=WITHIN_S) as http:
         figures = (await http.get(f"http://127.0.0.1:{pods.ports[f'{service}-metrics']}/metrics")).text
 
     assert (first["message"], first["commit"]) == ("Starting", images.commit)

@@ -20,7 +20,7 @@ from services.gateway.personal.sealed import SealedDetails
 from services.runtime.database.connections import plain_dsn
 from services.runtime.rpc import call_context
 from tests.clock import Clock
-from tests.eventually import eventually
+from tests.eventually import WITHIN_S, eventually
 from tests.gateway.conftest import Gateway
 from tests.gateway.pages import Pages
 from tests.gateway.samples import Payments, new_id, new_request_id, refusal
@@ -63,7 +63,9 @@ async def reads(stripe: SandboxControl, route: str = READ) -> int:
 
 async def change(stripe: SandboxControl, stripe_key: str, path: str, **fields: str) -> None:
     """Change something as at Stripe's dashboard."""
-    async with httpx.AsyncClient(base_url=stripe.base_url, headers={"authorization": f"Bearer {stripe_key}"}) as client:
+    async with httpx.AsyncClient(
+        base_url=stripe.base_url, headers={"authorization": f"Bearer {stripe_key}"}, timeout=WITHIN_S
+    ) as client:
         (await client.post(path, data=fields)).raise_for_status()
 
 

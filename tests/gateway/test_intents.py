@@ -9,6 +9,7 @@ from grpc import StatusCode
 from batzen.gateway.v1 import intents_pb2, payer_pb2, sellers_pb2
 from batzen.type.v1 import money_pb2
 from sandbox.control import SandboxControl
+from tests.eventually import WITHIN_S
 from tests.gateway.conftest import Sink
 from tests.gateway.samples import (
     AMOUNT_MINOR,
@@ -469,7 +470,9 @@ async def test_an_amount_that_changed_at_stripe_parks_the_payment(
 
 async def stripe_update(stripe: SandboxControl, stripe_key: str, intent_id: str, *, amount: int) -> None:
     """Change an intent as somebody with the platform's key could."""
-    async with httpx.AsyncClient(base_url=stripe.base_url, headers={"authorization": f"Bearer {stripe_key}"}) as client:
+    async with httpx.AsyncClient(
+        base_url=stripe.base_url, headers={"authorization": f"Bearer {stripe_key}"}, timeout=WITHIN_S
+    ) as client:
         answer = await client.post(f"/v1/payment_intents/{intent_id}", data={"amount": str(amount)})
         answer.raise_for_status()
 

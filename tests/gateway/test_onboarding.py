@@ -10,7 +10,7 @@ from batzen.gateway.v1 import sellers_pb2
 from batzen.gateway.v1.observation_pb2 import Notice
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
-from tests.eventually import eventually
+from tests.eventually import WITHIN_S, eventually
 from tests.gateway.conftest import Gateway, Sink
 from tests.gateway.samples import Payments, new_id, refusal, refused
 from tests.gateway.stubs import GatewayStubs
@@ -108,7 +108,7 @@ async def test_a_link_whose_answer_was_lost_is_followed_by_another(
     assert lost == (StatusCode.UNAVAILABLE, "STRIPE_UNAVAILABLE")
     link = await gateway.CreateOnboardingLink(asked(account.seller_id))
 
-    async with httpx.AsyncClient() as browser:
+    async with httpx.AsyncClient(timeout=WITHIN_S) as browser:
         assert (await browser.get(link.url)).status_code == 200
 
 

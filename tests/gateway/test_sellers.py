@@ -19,6 +19,7 @@ from services.gateway.sellers.operations import AccountChanged, Sellers
 from services.gateway.sellers.store import FIRST, SellerStore
 from services.runtime.database.connections import DirectConnections
 from services.runtime.rpc import call_context
+from tests.eventually import WITHIN_S
 from tests.gateway.conftest import Gateway
 from tests.gateway.samples import Payments, chf, new_id, refusal, refused
 from tests.gateway.stubs import GatewayStubs
@@ -35,7 +36,7 @@ async def read_again(replica: Gateway, account_id: str) -> bool:
 
 async def made_elsewhere(stripe: SandboxControl, stripe_key: str) -> str:
     """Return an account that exists at Stripe and is nobody's here."""
-    async with httpx.AsyncClient(base_url=stripe.base_url) as client:
+    async with httpx.AsyncClient(base_url=stripe.base_url, timeout=WITHIN_S) as client:
         answer = await client.post(
             "/v1/accounts",
             data={"country": "CH", "type": "express"},

@@ -21,12 +21,15 @@ import pytest
 from local.ports import free_ports, variable
 from local.processes import ROOT
 from sandbox.control import SandboxControl
-from tests.eventually import eventually
+from tests.eventually import WITHIN_S, eventually
 from tests.forking import ForkServer
 
 RUN = "import sys; from pathlib import Path; from local import commands; commands.STATE = Path(sys.argv.pop(1)); "
 RUN += "from local.child import end_with_parent; end_with_parent(); import batzen.cli.app as cli; cli.main()"
 """The command line, gone when the tests are; its state lies elsewhere than the checkout's, which may be in use."""
+
+UP_WITHIN_S = 4 * WITHIN_S
+"""A first start on a busy machine."""
 
 RUN_ALL = """
 import json, sys
@@ -154,7 +157,7 @@ class Up:
     async def read_until(self, text: str) -> str:
         assert self.process.stdout is not None
         output = ""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(UP_WITHIN_S):
             while text not in output:
                 line = await self.process.stdout.readline()
                 assert line, (output, await _end_of(self.process))

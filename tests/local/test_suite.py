@@ -18,6 +18,7 @@ from local.postgres import PostgresError
 from local.processes import ROOT, Child, ProcessFailed
 from local.storage import Storage
 from local.suite import Suite, SuiteBusy
+from tests.eventually import WITHIN_S
 from tests.local.fast_suite import fast_suite
 
 
@@ -170,7 +171,7 @@ async def test_when_we_are_killed_every_process_ends_by_itself(directory: Path) 
     await holder.wait()
 
     assert len(pids) == 1
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WITHIN_S):
         for pid in [*pids, postmaster]:
             await _gone(pid)
 

@@ -18,6 +18,7 @@ from local.ports import free_ports
 from local.postgres import EmbeddedPostgres
 from local.storage import Storage
 from local.suite import Suite
+from tests.eventually import WITHIN_S
 from tests.local.fast_suite import fast_suite
 
 CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -62,7 +63,7 @@ async def test_a_watch_goes_on_where_it_was_when_status_is_killed(
 ) -> None:
     async with (
         suite.client("payer", sub="payer_1") as payer,
-        asyncio.timeout(30),
+        asyncio.timeout(2 * WITHIN_S),
         payer.watch(payment.payment_id) as updates,
     ):
         opened = await anext(updates)

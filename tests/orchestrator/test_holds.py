@@ -12,6 +12,7 @@ from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from services.orchestrator.domain.policies import RETRY_MAX
 from services.wire import timestamp
+from tests.eventually import WITHIN_S
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
 from tests.orchestrator.samples import (
     CAPTURE,
@@ -155,7 +156,7 @@ async def test_a_hold_that_was_captured_in_stripes_dashboard_is_not_captured_twi
     """We have not heard of it: Stripe refuses, and what is true is seen by that."""
     payment_id = await journeys.held()
     [intent] = await journeys.intents(payment_id)
-    async with httpx.AsyncClient(base_url=journeys.stripe.base_url) as dashboard:
+    async with httpx.AsyncClient(base_url=journeys.stripe.base_url, timeout=WITHIN_S) as dashboard:
         answer = await dashboard.post(
             f"/v1/payment_intents/{intent['id']}/capture",
             data={"amount_to_capture": PART_MINOR},

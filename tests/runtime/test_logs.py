@@ -13,6 +13,7 @@ import pytest
 from services.runtime.process import logs
 from services.runtime.process.logs import json_logs
 from services.runtime.rpc import call_context
+from tests.eventually import WITHIN_S
 
 logger = logging.getLogger("tests.of.logs")
 
@@ -73,7 +74,7 @@ async def test_a_real_call_leaves_nothing_of_its_url() -> None:
     with json_logs(service="gateway", level="DEBUG", write=written.append):
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        async with server, httpx.AsyncClient(trust_env=False) as client:
+        async with server, httpx.AsyncClient(trust_env=False, timeout=WITHIN_S) as client:
             assert (await client.get(f"http://127.0.0.1:{port}/?client_secret=pi_1_secret_2")).status_code == 200
 
     assert not [line for line in written if str(port) in line or "client_secret" in line]

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from sandbox.control import Refused, SandboxControl
+from tests.eventually import WITHIN_S
 from tests.sandbox.samples import RETURN_URL, Api, paid
 
 CARD = "pm_card_threeDSecure2Required"
@@ -16,7 +17,7 @@ CARD = "pm_card_threeDSecure2Required"
 
 @pytest.fixture
 async def browser() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(trust_env=False) as browser:
+    async with httpx.AsyncClient(trust_env=False, timeout=WITHIN_S) as browser:
         yield browser
 
 

@@ -10,6 +10,7 @@ import pytest
 import stripe
 
 from sandbox.control import Refused, SandboxControl
+from tests.eventually import WITHIN_S
 from tests.sandbox.samples import Api, Receiver, opened, seller
 
 BANK = "/3ds/"
@@ -356,7 +357,7 @@ async def test_the_page_shows_lines_and_choices_without_script(v1: Api, control:
         v1, line_items=[_line(12_050, name="<b>Ski</b>", quantity=2)], cancel_url="https://shop.ch/?a&b"
     )
 
-    async with httpx.AsyncClient(trust_env=False) as browser:
+    async with httpx.AsyncClient(trust_env=False, timeout=WITHIN_S) as browser:
         page = await browser.get(session.url)
         wrong = await browser.post(session.url, data={"payment_method": "4242424242424242"})
         await _declined(control, session.url)
@@ -400,7 +401,7 @@ async def test_the_page_has_what_the_session_has(v1: Api) -> None:
     customer = await v1.customers.create_async({"email": "payer@example.com"})
     bare = await opened(v1, cancel_url=None, customer=customer.id, line_items=[{"price_data": price, "quantity": 1}])
 
-    async with httpx.AsyncClient(trust_env=False) as browser:
+    async with httpx.AsyncClient(trust_env=False, timeout=WITHIN_S) as browser:
         page = (await browser.get(bare.url)).text
 
     assert ("Back to the shop" in page, 'type="email"' in page) == (False, False)

@@ -8,6 +8,7 @@ import stripe
 
 from sandbox.control import SandboxControl
 from sandbox.state import Sandbox
+from tests.eventually import WITHIN_S
 from tests.sandbox.samples import RETURN_URL, Api
 
 
@@ -73,7 +74,7 @@ async def test_who_has_the_secret_enters_and_nobody_else(v1: Api, sandbox: Sandb
     intent = await intent_of(v1)
     form = {"key": "pk_test_x", "payment_method": "pm_card_visa", "return_url": RETURN_URL}
 
-    async with httpx.AsyncClient(base_url=sandbox.base_url) as browser:
+    async with httpx.AsyncClient(base_url=sandbox.base_url, timeout=WITHIN_S) as browser:
         path = "/v1/test_helpers/confirmation_tokens"
         made = await browser.post(path, data={**form, "client_secret": intent.client_secret})
         refused = await browser.post(path, data={**form, "client_secret": f"{intent.id}_secret_guessed"})

@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 from sandbox.control import SandboxControl
 from sandbox.schema import RESOURCE_OF, ApiSchema, load
 from sandbox.state import Sandbox
+from tests.eventually import WITHIN_S
 from tests.sandbox.samples import Api, Connect, debited, opened, paid, seller, set_up
 
 KEY = "sk_test_contract"
@@ -26,7 +27,9 @@ URL = "http://127.0.0.1:1/"
 async def http(sandbox: Sandbox) -> AsyncIterator[httpx.AsyncClient]:
     """For what the official client would never send."""
     headers = {"authorization": f"Bearer {KEY}"}
-    async with httpx.AsyncClient(base_url=sandbox.base_url, headers=headers, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=sandbox.base_url, headers=headers, trust_env=False, timeout=WITHIN_S
+    ) as client:
         yield client
 
 

@@ -9,6 +9,7 @@ import pytest
 import stripe
 
 from sandbox.control import Refused, SandboxControl
+from tests.eventually import WITHIN_S
 from tests.sandbox.samples import Api, paid, seller
 
 
@@ -85,7 +86,7 @@ async def test_reset_forgets_everything(fresh: tuple[Api, SandboxControl]) -> No
 async def test_reset_lets_paused_calls_go(fresh: tuple[Api, SandboxControl]) -> None:
     _, control = fresh
     await control.fault("pause", route="GET *")
-    async with httpx.AsyncClient(base_url=control.base_url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=control.base_url, trust_env=False, timeout=WITHIN_S) as http:
         request = http.get("/v1/customers", headers={"authorization": "Bearer sk_test_x"})
         waiting = asyncio.ensure_future(request)
         await control.until_paused()

@@ -9,6 +9,7 @@ import pytest
 import stripe
 
 from sandbox.control import Refused, SandboxControl
+from tests.eventually import WITHIN_S
 from tests.sandbox.samples import RETURN_URL, Api, debited, opened, seller
 
 DAY_S = 86_400
@@ -198,7 +199,7 @@ async def test_twint_is_confirmed_on_a_page_of_its_own(
 
     twint = await control.pay_session(session.url, payment_method=method)
     assert (await v1.checkout.sessions.retrieve_async(session.id)).status == "open"
-    async with httpx.AsyncClient(trust_env=False) as browser:
+    async with httpx.AsyncClient(trust_env=False, timeout=WITHIN_S) as browser:
         assert "TWINT asks you to confirm" in (await browser.get(twint)).text
     target = await control.come_back(await control.answer_3ds(twint, succeed=True))
 

@@ -11,6 +11,7 @@ from sandbox.control import SandboxControl
 from sandbox.control_client import Refused
 from sandbox.elements import LANGUAGES
 from sandbox.state import Sandbox
+from tests.eventually import WITHIN_S
 
 
 def _passes_luhn(number: str) -> bool:
@@ -27,7 +28,7 @@ def test_every_number_is_of_a_test_method_and_ends_as_its_card_does() -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 async def test_the_frame_speaks_the_language_of_the_page(sandbox: Sandbox, language: str) -> None:
-    async with httpx.AsyncClient(base_url=sandbox.base_url) as browser:
+    async with httpx.AsyncClient(base_url=sandbox.base_url, timeout=WITHIN_S) as browser:
         frame = await browser.get("/elements/frame", params={"locale": f"{language}-CH"})
         other = await browser.get("/elements/frame", params={"locale": '"><script>'})
 
@@ -36,7 +37,7 @@ async def test_the_frame_speaks_the_language_of_the_page(sandbox: Sandbox, langu
 
 
 async def test_what_is_ordered_goes_wrong_until_it_is_taken_back(sandbox: Sandbox, control: SandboxControl) -> None:
-    async with httpx.AsyncClient(base_url=sandbox.base_url) as browser:
+    async with httpx.AsyncClient(base_url=sandbox.base_url, timeout=WITHIN_S) as browser:
         await control.browsers(is_blocked=True, confirm="network_error_after")
         blocked, ordered = await browser.get("/stripe.js"), (await browser.get("/elements/orders")).json()
         await control.browsers()

@@ -12,6 +12,7 @@ import pytest
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from sandbox.overview import EXPLAINED, ROWS_MAX
+from tests.eventually import WITHIN_S
 from tests.sandbox.samples import Api, Receiver, opened, paid, seller
 
 Fresh = tuple[Api, SandboxControl]
@@ -24,7 +25,7 @@ SWITCHES = {"delay_ms": "0", "duplicate": "1", "drop": "0", "skew_s": "-60", "ho
 async def browser(fresh: Fresh) -> AsyncIterator[httpx.AsyncClient]:
     """A browser on the page: its forms say where they come from."""
     base = fresh[1].base_url
-    async with httpx.AsyncClient(base_url=base, headers={"Origin": base}, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=base, headers={"Origin": base}, trust_env=False, timeout=WITHIN_S) as client:
         yield client
 
 

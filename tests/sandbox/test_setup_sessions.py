@@ -9,6 +9,7 @@ import pytest
 import stripe
 
 from sandbox.control import Refused, SandboxControl
+from tests.eventually import WITHIN_S
 from tests.sandbox.samples import Api, opened, paid
 
 CARD_3DS = "pm_card_threeDSecure2Required"
@@ -55,7 +56,7 @@ async def test_a_payer_passes_3d_secure_or_is_declined_and_tries_again(v1: Api, 
     bank = await control.pay_session(session.url, payment_method=CARD_3DS)
     page = await control.answer_3ds(bank, succeed=False)
     assert await control.come_back(page) == ""
-    async with httpx.AsyncClient(trust_env=False) as browser:
+    async with httpx.AsyncClient(trust_env=False, timeout=WITHIN_S) as browser:
         shown = (await browser.get(page)).text
     for text in ("Save a payment method", 'role="alert">We are unable to authenticate'):
         assert text in shown

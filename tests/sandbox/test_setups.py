@@ -10,6 +10,7 @@ import pytest
 import stripe
 
 from sandbox.control import Refused, SandboxControl
+from tests.eventually import WITHIN_S
 from tests.sandbox.samples import RETURN_URL, Api, paid, set_up
 
 CARD_ASKING = "pm_card_authenticationRequiredOnSetup"
@@ -217,7 +218,7 @@ async def test_a_browser_confirms_a_setup_with_the_client_secret_alone(v1: Api, 
 async def test_the_bank_says_that_nothing_is_taken(v1: Api) -> None:
     setup = await set_up(v1, card=CARD_ASKING)
 
-    async with httpx.AsyncClient(trust_env=False) as browser:
+    async with httpx.AsyncClient(trust_env=False, timeout=WITHIN_S) as browser:
         page = await browser.get(setup.next_action.redirect_to_url.url)
 
     assert (page.status_code, setup.id in page.text) == (200, True)

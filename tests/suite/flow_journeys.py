@@ -23,7 +23,7 @@ from tests.suite.journeys import (
     state_name,
     stubbornly,
 )
-from tests.suite.traced import SETTLED_WITHIN_S, Traced
+from tests.suite.traced import Traced
 
 CARD: Final = "pm_card_visa"
 THREE_DS: Final = "pm_card_threeDSecure2Required"
@@ -74,7 +74,7 @@ class Stage:
 
     async def until(self, state: str) -> None:
         """Wait until the payment has come to a state."""
-        await self.traveller.until(self.payment_id, state, within_s=SETTLED_WITHIN_S)
+        await self.traveller.until(self.payment_id, state)
 
 
 Play = Callable[[Stage], Awaitable[None]]
@@ -186,7 +186,7 @@ async def _recovered(stage: Stage) -> None:
         request_id=new_request_id(), payment_id=stage.payment_id, payment_method_id=CARD
     )
     stage.call("payer", "orchestrator", "SubmitPayment")
-    call = stage.traveller.payer.orchestrator.SubmitPayment(submitting, timeout=CALL_TIMEOUT_S)
+    call = stage.traveller.payer.orchestrator.SubmitPayment(submitting)
     await stage.traced.suite.ended("orchestrator")
     stage.say("orchestrator", "dies: Stripe took the money, which is saved nowhere here")
     call.cancel()

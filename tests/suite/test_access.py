@@ -31,6 +31,7 @@ from services.runtime.database.connections import plain_dsn
 from services.runtime.rpc.access import Allow
 from services.runtime.rpc.call_context import CORRELATION_KEY
 from services.runtime.rpc.identity import FRONT, OPERATOR, OPERATOR_READONLY, PAYER, SELLER, SERVICE
+from tests.eventually import WITHIN_S
 from tests.suite import journeys
 from tests.suite.journeys import Traveller
 from tests.test_contracts import ANNOUNCED
@@ -54,7 +55,7 @@ MODULES: Final = (
     "gateway.v1.observation_pb2",
     "gateway.v1.ops_pb2",
 )
-TIMEOUT_S: Final = 10.0
+TIMEOUT_S: Final = WITHIN_S
 OTHER_TENANT: Final = "other"
 
 CODE: Final = grpc.StatusCode
@@ -277,7 +278,7 @@ async def test_a_repeat_by_somebody_else_is_not_answered_with_what_the_first_was
             await other.orchestrator.SubmitPayment(request)
 
     assert refused.value.reason == "PAYMENT_NOT_FOUND"
-    await traveller.until(payment_id, "SUCCEEDED", within_s=10)
+    await traveller.until(payment_id, "SUCCEEDED")
 
 
 @pytest.mark.parametrize("role", [PAYER, SELLER, OPERATOR, SERVICE])
@@ -312,7 +313,7 @@ async def test_two_tenants_use_the_same_ids_and_never_meet(suite: Suite, travell
         ours = (await traveller.start(request_id=request_id)).payment.payment_id
         # The gateway has the key of one tenant's account: for another nothing is made there, whoever sends it.
         with pytest.raises(errors.Unavailable, match="DEPENDENCY_UNAVAILABLE"):
-            await shop.orchestrator.StartPayment(there.start_request(request_id=request_id), timeout=5)
+            await shop.orchestrator.StartPayment(there.start_request(request_id=request_id))
 
         listed = await payer.status.ListPayments(status_pb2.ListPaymentsRequest())
         [theirs] = [payment.payment_id for payment in listed.payments]

@@ -23,7 +23,7 @@ from deploy.observability.__main__ import GROUPS
 from deploy.observability.rule import Severity
 from local.suite import Suite
 from sandbox.faults import Kind
-from tests.eventually import eventually
+from tests.eventually import WITHIN_S, eventually
 from tests.status.restarts import RestartablePostgres
 from tests.suite.journeys import CALL_TIMEOUT_S, Traveller, pay, state_name
 from tests.suite.scraping import Prometheus, hastened, scraping
@@ -118,7 +118,7 @@ async def test_a_suite_that_is_well_wakes_nobody(traveller: Traveller, prometheu
 
 async def test_webhooks_that_nobody_signed_are_told(traveller: Traveller, prometheus: Prometheus) -> None:
     async def until_told() -> None:
-        async with httpx.AsyncClient(trust_env=False) as stranger:
+        async with httpx.AsyncClient(trust_env=False, timeout=WITHIN_S) as stranger:
             while True:
                 headers = {"Stripe-Signature": "t=1,v1=00", "Content-Type": "application/json"}
                 answer = await stranger.post(traveller.suite.webhook_url, content=b"{}", headers=headers)

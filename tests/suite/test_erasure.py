@@ -13,8 +13,9 @@ from batzen.client import new_request_id
 from batzen.gateway.v1.ops_pb2 import ErasePayerRequest
 from local.environments import SERVICES
 from services.runtime.database.connections import plain_dsn
+from tests.eventually import WITHIN_S
 from tests.personal import forms_of, readable
-from tests.suite.journeys import ANSWERED_WITHIN_S, CALL_TIMEOUT_S, Traveller
+from tests.suite.journeys import Traveller
 
 NAME, EMAIL, HOLDER = "Zoë Plantederson", "zoe.planted@example.ch", "Z PLANTEDERSON-CARD"
 PLANTED = (NAME, EMAIL, HOLDER)
@@ -43,6 +44,7 @@ async def card_of(traveller: Traveller, customer_id: str) -> str:
             "stripe-version": stripe_client.api_version,
         },
         trust_env=False,
+        timeout=WITHIN_S,
     ) as stripe:
         kept = await stripe.post("/v1/payment_methods/pm_card_visa/attach", data={"customer": customer_id})
         assert kept.status_code == 200, kept.text
@@ -66,7 +68,7 @@ async def test_nothing_of_an_erased_payer_can_be_read_anywhere(traveller: Travel
         traveller.payer = payer
         await traveller.submit(payment_id, method_id)
     await traveller.sandbox.webhooks()
-    await traveller.until(payment_id, "SUCCEEDED", within_s=ANSWERED_WITHIN_S)
+    await traveller.until(payment_id, "SUCCEEDED")
     [charge] = await traveller.sandbox.objects("charge", payment_intent=str(intent["id"]))
     assert charge["billing_details"]["name"] == HOLDER, "Stripe has it, and tells of it"
     assert await where(traveller, [payer_id]), "what is there is found"
@@ -74,8 +76,7 @@ async def test_nothing_of_an_erased_payer_can_be_read_anywhere(traveller: Travel
 
     async with traveller.suite.client("operator", sub="clerk") as operator:
         answer = await operator.gateway_ops.ErasePayer(
-            ErasePayerRequest(request_id=new_request_id(), payer_id=payer_id, actor_id="clerk"),
-            timeout=CALL_TIMEOUT_S,
+            ErasePayerRequest(request_id=new_request_id(), payer_id=payer_id, actor_id="clerk")
         )
     await traveller.sandbox.settle()
 

@@ -9,7 +9,7 @@ import pytest
 from batzen import errors
 from batzen.client import new_request_id
 from batzen.orchestrator.v1 import orchestrator_pb2
-from tests.suite.journeys import ANSWERED_WITHIN_S, CALL_TIMEOUT_S, JOURNEYS, Traveller, state_name
+from tests.suite.journeys import JOURNEYS, Traveller, state_name
 
 
 async def test_a_payer_whose_customer_was_deleted_at_stripe_pays_again(traveller: Traveller) -> None:
@@ -17,7 +17,7 @@ async def test_a_payer_whose_customer_was_deleted_at_stripe_pays_again(traveller
 
     for _ in range(2):
         payment_id = await journey(traveller)
-        await traveller.until(payment_id, ends.state, within_s=ANSWERED_WITHIN_S)
+        await traveller.until(payment_id, ends.state)
         await traveller.check(payment_id, ends)
 
 
@@ -26,7 +26,7 @@ async def test_a_payer_whose_address_stripe_does_not_take_pays(traveller: Travel
     request = traveller.start_request()
     request.payer.email = "pia@localhost"
 
-    session = (await traveller.shop.orchestrator.StartPayment(request, timeout=CALL_TIMEOUT_S)).session
+    session = (await traveller.shop.orchestrator.StartPayment(request)).session
 
     assert state_name(session.payment.state) == "REQUIRES_PAYMENT_METHOD"
     [customer] = await traveller.sandbox.objects("customer", **{"metadata.payer_id": traveller.payer_id})
@@ -40,8 +40,8 @@ async def test_what_is_no_id_of_a_method_leaves_it_the_payers_turn(traveller: Tr
     )
 
     with pytest.raises(errors.FailedPrecondition) as refusal:
-        await traveller.payer.orchestrator.SubmitPayment(request, timeout=CALL_TIMEOUT_S)
+        await traveller.payer.orchestrator.SubmitPayment(request)
 
     assert refusal.value.reason == "METHOD_REFUSED"
     await traveller.submit(payment_id, "pm_card_visa")
-    await traveller.until(payment_id, "SUCCEEDED", within_s=ANSWERED_WITHIN_S)
+    await traveller.until(payment_id, "SUCCEEDED")

@@ -12,7 +12,6 @@ from tests.forking import ForkServer
 from tests.suite.journeys import Traveller, pay
 from tests.test_operating import of
 
-SETTLED_WITHIN_S: Final = 15.0
 IS_PAUSED: Final = 1
 """What `batzen starts show` ends with while starts are paused."""
 
@@ -34,7 +33,7 @@ async def run(command: str, traveller: Traveller, forks: ForkServer, folder: Pat
 
 async def test_what_the_book_tells_an_operator_to_type_works(traveller: Traveller, tmp_path: Path) -> None:
     payment_id = await pay(traveller)
-    await traveller.until(payment_id, "SUCCEEDED", within_s=SETTLED_WITHIN_S)
+    await traveller.until(payment_id, "SUCCEEDED")
     commands = of("tests/suite/test_operating.py")
 
     async with ForkServer("tests.local.typed", COLUMNS="200") as forks:

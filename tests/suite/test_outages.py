@@ -19,11 +19,10 @@ from batzen.type.v1 import money_pb2, payment_pb2
 from local.environments import SERVICES
 from local.suite import Suite
 from sandbox.faults import Kind
-from tests.eventually import eventually, persistently
+from tests.eventually import WITHIN_S, eventually, persistently
 from tests.status.restarts import RestartablePostgres
 from tests.suite.journeys import (
     AGAIN,
-    ANSWERED_WITHIN_S,
     CALL_TIMEOUT_S,
     REFUND_MINOR,
     TOTAL_MINOR,
@@ -38,14 +37,13 @@ CREATE: Final = "POST /v1/payment_intents"
 CONFIRM: Final = "POST /v1/payment_intents/*/confirm"
 REFUND: Final = "POST /v1/refunds"
 
-SETTLED_WITHIN_S: Final = 15.0
 SUBMIT_TIMEOUT_S: Final = 15.0
 """More than Stripe may keep silent before it is asked again."""
 IMPATIENT_S: Final = 1.0
-EXIT_S_MAX: Final = 5.0
-"""Ours end within 2 s, which tests of the runtime hold them to; this machine may be busy with more than one suite."""
-LATE_S_MAX: Final = 0.5
-"""How much later than its deadline a caller may hear of it."""
+HURRIED_S: Final = 3.0
+"""Of a try that meets an outage."""
+LATE_S_MAX: Final = 10.0
+"""How much later than its deadline a caller may hear of it on a busy machine; without a deadline it never would."""
 WORKERS: Final = 6
 
 PAID: Final = Ends(state="SUCCEEDED", states=("INITIALIZED", "SUCCEEDED"))
@@ -87,7 +85,7 @@ async def test_what_succeeds_while_status_is_down_is_processing_until_status_hea
     refunded = await pay(traveller)
     submit, refund = _submit_request(payment_id), _refund_request(refunded)
 
-    async with asyncio.timeout(4 * SETTLED_WITHIN_S), traveller.payer.watch(payment_id, until_settled=True) as updates:
+    async with asyncio.timeout(2 * WITHIN_S), traveller.payer.watch(payment_id, until_settled=True) as updates:
         assert state_name((await anext(updates)).state) == "REQUIRES_PAYMENT_METHOD"
         await suite.stop("status")
         submitted, given_back = await asyncio.gather(
@@ -104,9 +102,9 @@ async def test_what_succeeds_while_status_is_down_is_processing_until_status_hea
     assert seen == ["PROCESSING", "SUCCEEDED"]
     again = await traveller.payer.orchestrator.SubmitPayment(submit, timeout=SUBMIT_TIMEOUT_S)
     assert state_name(again.payment.state) == "SUCCEEDED"
-    await traveller.until(payment_id, "SUCCEEDED", within_s=SETTLED_WITHIN_S)
+    await traveller.until(payment_id, "SUCCEEDED")
     await traveller.check(payment_id, PAID)
-    await traveller.until(refunded, "PARTIALLY_REFUNDED", within_s=SETTLED_WITHIN_S)
+    await traveller.until(refunded, "PARTIALLY_REFUNDED")
     await traveller.check(refunded, REFUNDED)
     assert (await traveller.shop.orchestrator.RefundPayment(refund)).refund_id == given_back.refund_id
 
@@ -127,7 +125,7 @@ async def test_a_start_that_meets_one_outage_after_the_other_is_one_payment(suit
         await suite.start(service)
     payment_id = (await stubbornly(lambda: start(CALL_TIMEOUT_S))).payment.payment_id
 
-    await traveller.until(payment_id, "REQUIRES_PAYMENT_METHOD", within_s=SETTLED_WITHIN_S)
+    await traveller.until(payment_id, "REQUIRES_PAYMENT_METHOD")
     await traveller.check(payment_id, Ends(state="REQUIRES_PAYMENT_METHOD", charges=0, states=("INITIALIZED",)))
     listed = await traveller.shop.status.ListPayments(
         status_pb2.ListPaymentsRequest(filter=status_pb2.PaymentFilter(client_reference=request.client_reference))
@@ -139,7 +137,7 @@ async def test_a_start_that_meets_one_outage_after_the_other_is_one_payment(suit
 async def test_what_stripe_did_without_saying_so_is_done_once(kind: Kind, traveller: Traveller) -> None:
     submitted = (await traveller.start()).payment.payment_id
     refunded = await pay(traveller)
-    await traveller.until(refunded, "SUCCEEDED", within_s=SETTLED_WITHIN_S)
+    await traveller.until(refunded, "SUCCEEDED")
     await traveller.sandbox.webhooks(drop=1.0)  # nobody but our own asking tells what became of it
     for route in (CREATE, CONFIRM, REFUND):
         await traveller.sandbox.fault(kind, route=route, after=True, stored=False)
@@ -156,7 +154,7 @@ async def test_what_stripe_did_without_saying_so_is_done_once(kind: Kind, travel
         (refunded, REFUNDED),
         (session.payment.payment_id, Ends(state="REQUIRES_PAYMENT_METHOD", charges=0)),
     ):
-        await traveller.until(payment_id, ends.state, within_s=SETTLED_WITHIN_S)
+        await traveller.until(payment_id, ends.state)
         await traveller.check(payment_id, ends)
     assert [fault["hits"] for fault in await traveller.sandbox.faults()] == [1, 1, 1]
 
@@ -170,7 +168,7 @@ async def test_an_unknown_outcome_is_processing_until_stripe_says_more(after: bo
     answer = await traveller.payer.orchestrator.SubmitPayment(_submit_request(payment_id), timeout=SUBMIT_TIMEOUT_S)
 
     assert (state_name(answer.payment.state), answer.payment.snapshot.reason) == ("PROCESSING", "OUTCOME_UNKNOWN")
-    await traveller.until(payment_id, "SUCCEEDED", within_s=SETTLED_WITHIN_S)
+    await traveller.until(payment_id, "SUCCEEDED")
     await traveller.check(payment_id, PAID)
 
 
@@ -192,7 +190,7 @@ class Clocked:
         def note(_: Exception) -> None:
             self.failed += 1
 
-        return await persistently(clocked, again=AGAIN, within_s=ANSWERED_WITHIN_S, noting=note)
+        return await persistently(clocked, again=AGAIN, noting=note)
 
 
 @pytest.mark.faults
@@ -208,11 +206,11 @@ async def test_a_database_that_is_restarted_under_payments_in_flight_is_found_ag
         while not is_over.is_set():
             start = traveller.start_request()
             started = await clocked.ask(
-                lambda: traveller.shop.orchestrator.StartPayment(start, timeout=CALL_TIMEOUT_S)  # noqa: B023 awaited here
+                lambda: traveller.shop.orchestrator.StartPayment(start, timeout=HURRIED_S)  # noqa: B023 awaited here
             )
             submit = _submit_request(started.session.payment.payment_id)
             await clocked.ask(
-                lambda: traveller.payer.orchestrator.SubmitPayment(submit, timeout=CALL_TIMEOUT_S)  # noqa: B023
+                lambda: traveller.payer.orchestrator.SubmitPayment(submit, timeout=HURRIED_S)  # noqa: B023
             )
             paid.append(submit.payment_id)
 
@@ -222,7 +220,7 @@ async def test_a_database_that_is_restarted_under_payments_in_flight_is_found_ag
         async def is_more() -> bool:
             return len(paid) >= goal
 
-        await eventually(is_more, within_s=4 * SETTLED_WITHIN_S, what="payments go on")
+        await eventually(is_more, what="payments go on")
 
     async def meets_the_outage() -> bool:
         return clocked.failed >= WORKERS
@@ -232,15 +230,15 @@ async def test_a_database_that_is_restarted_under_payments_in_flight_is_found_ag
             group.create_task(work())
         await until_more(WORKERS)
         await asyncio.to_thread(suite_postgres.stop)
-        await eventually(meets_the_outage, within_s=SETTLED_WITHIN_S, what="callers meet the outage")
+        await eventually(meets_the_outage, what="callers meet the outage")
         await asyncio.to_thread(suite_postgres.start)
         await until_more(2 * WORKERS)
         is_over.set()
 
     assert {service: suite.pid(service) for service in SERVICES} == pids
-    assert clocked.longest_s < CALL_TIMEOUT_S + LATE_S_MAX
+    assert clocked.longest_s < HURRIED_S + LATE_S_MAX
     for payment_id in paid:
-        await traveller.until(payment_id, "SUCCEEDED", within_s=2 * SETTLED_WITHIN_S)
+        await traveller.until(payment_id, "SUCCEEDED")
         await traveller.check(payment_id, PAID)
 
 
@@ -264,26 +262,21 @@ async def test_services_that_are_told_to_end_do_so_in_time_under_open_streams(
 ) -> None:
     payment_id = (await traveller.start()).payment.payment_id
 
-    async def stop(service: str) -> tuple[int, bool]:
-        began = time.monotonic()
-        code = await suite.stop(service)
-        return code, time.monotonic() - began < EXIT_S_MAX
-
     async with (
-        asyncio.timeout(4 * SETTLED_WITHIN_S),
+        asyncio.timeout(2 * WITHIN_S),
         traveller.payer.watch(payment_id, after_revision=0, until_settled=True) as updates,
     ):
         seen = [(await anext(updates)).revision]
-        ended = {service: await stop(service) for service in SERVICES}
+        ended = {service: await suite.stop(service) for service in SERVICES}
         told = [(await stream.read()).status for stream in health.values()]
         await asyncio.gather(*(suite.start(service) for service in SERVICES))
         await traveller.submit(payment_id, "pm_card_visa")
         seen += [update.revision async for update in updates]
 
-    assert ended == dict.fromkeys(SERVICES, (0, True))
+    assert ended == dict.fromkeys(SERVICES, 0)  # one that takes too long is killed
     assert told == [health_pb2.HealthCheckResponse.NOT_SERVING] * len(SERVICES)
     assert seen == [transition.revision for transition in await traveller.history(payment_id)]
-    await traveller.until(payment_id, "SUCCEEDED", within_s=SETTLED_WITHIN_S)
+    await traveller.until(payment_id, "SUCCEEDED")
     await traveller.check(payment_id, PAID)
 
 
@@ -304,5 +297,5 @@ async def test_what_is_at_stripe_when_a_process_is_told_to_end_gets_its_answer(
     assert state_name((await submitting).payment.state) == "SUCCEEDED"
     assert await stopping == 0
     await suite.start("gateway")
-    await traveller.until(payment_id, "SUCCEEDED", within_s=SETTLED_WITHIN_S)
+    await traveller.until(payment_id, "SUCCEEDED")
     await traveller.check(payment_id, PAID)

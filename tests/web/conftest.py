@@ -11,6 +11,7 @@ import pytest
 from local.environments import FRONTS
 from local.ports import free_ports
 from local.suite import Suite, running_suite
+from tests.eventually import WITHIN_S
 from tests.web.browser import needed
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ async def browser() -> AsyncIterator[Browser]:
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     """A browser that knows nothing yet, on a desk, in English."""
     made = await browser.new_context(locale="en-GB", viewport={"width": 1180, "height": 900})
+    made.set_default_timeout(WITHIN_S * 1_000)
     yield made
     await made.close()
 

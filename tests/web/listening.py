@@ -7,11 +7,11 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import httpx
 
-WITHIN_S: Final = 20.0
+from tests.eventually import WITHIN_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import httpx
 
 from local.suite import Suite
 from services.runtime.database.connections import plain_dsn
+from tests.eventually import WITHIN_S
 
 OPERATOR: Final = "operator_1"
 SECOND_OPERATOR: Final = "operator_2"
@@ -26,7 +27,7 @@ async def console_browser(suite: Suite) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(
         base_url=suite.front_url("console"),
         headers={"accept": "text/html", "accept-language": "en", "sec-fetch-site": "same-origin"},
-        timeout=20,
+        timeout=WITHIN_S,
     ) as browser:
         yield browser
 
@@ -50,7 +51,7 @@ async def way_back(browser: httpx.AsyncClient, subject: str, *, path: str = "/lo
     sent = await browser.get(path)
     assert sent.status_code == 303, sent.text
     # The issuer is another site: no cookie of the console's reaches it.
-    async with httpx.AsyncClient() as elsewhere:
+    async with httpx.AsyncClient(timeout=WITHIN_S) as elsewhere:
         asked = await elsewhere.get(sent.headers["location"])
         assert asked.status_code == 200, asked.text
         fields = dict(_HIDDEN.findall(asked.text))

@@ -21,6 +21,7 @@ from services.runtime.process.settings import settings_from
 from services.web.front import Front, building
 from services.web.serving import serving
 from services.web.sessions.domain import OPERATOR as LIMITS
+from tests.eventually import WITHIN_S
 from tests.web.logging_in import OPERATOR, logged_in
 
 Make: TypeAlias = Callable[[Front], ASGIApp]
@@ -53,7 +54,7 @@ async def own_console(
             listen=settings.front.process.listen,
             draining=front.draining,
         ),
-        httpx.AsyncClient(base_url=url, cookies=browser.cookies, headers=browser.headers, timeout=20) as own,
+        httpx.AsyncClient(base_url=url, cookies=browser.cookies, headers=browser.headers, timeout=WITHIN_S) as own,
     ):
         yield own
 

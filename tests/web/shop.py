@@ -12,6 +12,7 @@ import httpx
 
 from local.start import add_seller
 from local.suite import Suite
+from tests.eventually import WITHIN_S
 
 SELLER: Final = "seller_of_pages"
 PAYER: Final = "payer_of_pages"
@@ -45,7 +46,9 @@ class Shop:
     async def browser(self, payment_id: str = "", *, payer_id: str = PAYER) -> AsyncIterator[httpx.AsyncClient]:
         """Yield a browser without pages: with the cookie of a session if it is let in to a payment."""
         headers = {"accept": "text/html", "accept-language": "en", "sec-fetch-site": "same-origin"}
-        async with httpx.AsyncClient(base_url=self.suite.front_url("bff"), headers=headers) as browser:
+        async with httpx.AsyncClient(
+            base_url=self.suite.front_url("bff"), headers=headers, timeout=WITHIN_S
+        ) as browser:
             if payment_id:
                 answer = await browser.get(await self.hand_over(payment_id, payer_id=payer_id))
                 assert answer.status_code == 303, answer.text
@@ -60,13 +63,15 @@ async def a_shop(suite: Suite) -> AsyncIterator[Shop]:
     url = suite.front_url("bff")
 
     def client(role: str, sub: str) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {suite.token(role, sub=sub)}"})
+        return httpx.AsyncClient(
+            base_url=url, headers={"authorization": f"Bearer {suite.token(role, sub=sub)}"}, timeout=WITHIN_S
+        )
 
     async with (
         client("service", "shop") as service,
         client("payer", PAYER) as payer,
         client("payer", "another_payer") as other_payer,
-        httpx.AsyncClient(base_url=url) as nobody,
+        httpx.AsyncClient(base_url=url, timeout=WITHIN_S) as nobody,
     ):
         yield Shop(suite=suite, service=service, payer=payer, other_payer=other_payer, nobody=nobody)
 

@@ -19,6 +19,7 @@ from local.start import add_seller
 from local.suite import Suite
 from services.runtime.database.connections import plain_dsn
 from services.web.texts import LANGUAGES
+from tests.eventually import WITHIN_S
 from tests.web import payers
 from tests.web.counted import Counted
 from tests.web.shop import PAYER, Shop, a_confirm, a_shop, key
@@ -94,9 +95,9 @@ async def test_a_payment_is_paid_by_forms_alone_and_a_double_click_pays_once(sui
 async def test_a_part_that_was_taken_of_a_hold_is_shown_and_has_a_receipt(shop: Shop) -> None:
     payment_id = (await shop.start(timing="MANUAL_CAPTURE"))["payment"]["payment_id"]
     where = f"/v1/payments/{payment_id}"
-    await shop.payer.post(f"{where}/confirm", json=a_confirm(), headers=key(), timeout=20)
+    await shop.payer.post(f"{where}/confirm", json=a_confirm(), headers=key())
     part = {"amount": {"amount_minor": 2_000, "currency_code": "CHF"}, "actor_id": "tester"}
-    taken = await shop.service.post(f"{where}/capture", json=part, headers=key(), timeout=20)
+    taken = await shop.service.post(f"{where}/capture", json=part, headers=key())
     async with shop.browser(payment_id) as browser:
         page = await browser.get(f"/pay/{payment_id}")
         receipt = await browser.get(f"/pay/{payment_id}/receipt")
@@ -216,7 +217,10 @@ async def test_the_shop_of_make_up_leads_a_payer_in_and_they_find_back_to_it(sui
     async with suite.client("service", sub="shop") as batzen:
         await add_seller(batzen, SUBJECTS["seller"])
     headers = {"accept": "text/html", "accept-language": "de", "sec-fetch-site": "same-site"}
-    async with shop_page() as page, httpx.AsyncClient(headers=headers, follow_redirects=True) as browser:
+    async with (
+        shop_page() as page,
+        httpx.AsyncClient(headers=headers, follow_redirects=True, timeout=WITHIN_S) as browser,
+    ):
         page.suite = suite
         assert page.url in page.tenants_file(tmp_path).read_text()
         shown = await browser.get(page.url)

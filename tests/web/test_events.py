@@ -22,6 +22,7 @@ from services.bff.events.told import KEPT_MAX, Frames, events_of
 from services.web.events.frames import RESUME_CHARACTERS_MAX
 from services.web.events.streams import PER_SESSION_MAX
 from services.web.security.forms import FIELD, Forms
+from tests.eventually import WITHIN_S
 from tests.status.samples import open_request, record_request, snapshot
 from tests.web.listening import Heard, listening
 from tests.web.shop import PAYER, Shop, a_confirm, a_shop, key
@@ -42,9 +43,7 @@ async def started(shop: Shop) -> str:
 
 
 async def confirmed(shop: Shop, payment_id: str, method: str = "pm_card_visa") -> httpx.Response:
-    return await shop.payer.post(
-        f"/v1/payments/{payment_id}/confirm", json=a_confirm(method), headers=key(), timeout=20
-    )
+    return await shop.payer.post(f"/v1/payments/{payment_id}/confirm", json=a_confirm(method), headers=key())
 
 
 def revisions(heard: list[Heard]) -> list[int]:
@@ -114,7 +113,9 @@ async def test_payers_of_two_tenants_are_told_by_one_process_each_of_their_own(s
     suite, own = shop.suite, await started(shop)
     bearer = f"Bearer {suite.token('service', sub='shop', tenant=OTHER_TENANT)}"
     async with (
-        httpx.AsyncClient(base_url=suite.front_url("bff"), headers={"authorization": bearer}) as service,
+        httpx.AsyncClient(
+            base_url=suite.front_url("bff"), headers={"authorization": bearer}, timeout=WITHIN_S
+        ) as service,
         suite.client("service", sub="orchestrator", tenant=OTHER_TENANT) as orchestrator,
     ):
         opened = open_request(payer_id=PAYER)
@@ -149,7 +150,7 @@ async def test_who_was_told_of_a_success_is_not_told_again_for_what_comes_after(
     await confirmed(shop, payment_id, "pm_card_pendingRefund")
     amount, all_of_it = ({"amount_minor": minor, "currency_code": "CHF"} for minor in (100, 6_000))
     part = {"amount": amount, "expected_refundable": all_of_it, "actor_id": "tester"}
-    refunded = await shop.service.post(f"{where}/refunds", json=part, headers=key(), timeout=20)
+    refunded = await shop.service.post(f"{where}/refunds", json=part, headers=key())
     history = (await shop.service.get(f"{where}/transitions")).json()["transitions"]
     first, *later = [one["revision"] for one in history if one["state"] == "SUCCEEDED"]
     async with shop.browser(payment_id) as browser:

@@ -7,11 +7,12 @@ import pytest
 
 from local.environments import FRONTS
 from local.suite import Suite
+from tests.eventually import WITHIN_S
 
 
 @pytest.mark.parametrize("front", FRONTS)
 async def test_a_front_is_alive_and_says_what_may_be_done_with_its_answers(suite: Suite, front: str) -> None:
-    async with httpx.AsyncClient(base_url=suite.front_url(front)) as browser:
+    async with httpx.AsyncClient(base_url=suite.front_url(front), timeout=WITHIN_S) as browser:
         answer = await browser.get("/livez")
 
     assert (answer.status_code, answer.text) == (200, "ok\n")
@@ -24,7 +25,7 @@ async def test_a_front_is_alive_and_says_what_may_be_done_with_its_answers(suite
 @pytest.mark.parametrize("front", FRONTS)
 @pytest.mark.parametrize("headers", [{"sec-fetch-site": "cross-site"}, {"origin": "https://evil.example"}], ids=str)
 async def test_what_another_site_posts_is_refused(suite: Suite, front: str, headers: dict[str, str]) -> None:
-    async with httpx.AsyncClient(base_url=suite.front_url(front)) as browser:
+    async with httpx.AsyncClient(base_url=suite.front_url(front), timeout=WITHIN_S) as browser:
         answer = await browser.post("/livez", headers=headers)
 
     assert answer.status_code == 403

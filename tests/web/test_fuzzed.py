@@ -50,7 +50,7 @@ async def test_no_request_gets_an_answer_that_is_not_described(suite: Suite, tmp
 
 async def test_what_is_left_out_would_be_found(suite: Suite, tmp_path: Path) -> None:
     everything = tmp_path / "schemathesis.toml"
-    everything.write_text('hooks = "tests.web.fuzzing"\n')
+    everything.write_text('hooks = "tests.web.fuzzing"\nrequest-timeout = 60\n')
     is_good, said = await fuzzed(
         suite, tmp_path, everything, "--phases", "coverage", "--include-path", "/api/payments/methods/{userId}"
     )

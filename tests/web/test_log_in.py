@@ -11,6 +11,7 @@ import pytest
 from local.suite import Suite
 from services.console.login.domain import challenge_of, key_of, own_path
 from services.runtime.database.connections import plain_dsn
+from tests.eventually import WITHIN_S
 from tests.web.counted import Counted
 from tests.web.logging_in import OPERATOR, READER, SECOND_OPERATOR, console_browser, log_in, logged_in, way_back
 from tests.web.shop import a_shop
@@ -186,7 +187,7 @@ async def test_nobody_sees_anything_without_a_session(suite: Suite) -> None:
 
 @pytest.mark.parametrize("language", ["de", "fr", "it", "en"])
 async def test_the_page_after_logging_out_is_there_in_every_language(suite: Suite, language: str) -> None:
-    async with httpx.AsyncClient(base_url=suite.front_url("console")) as browser:
+    async with httpx.AsyncClient(base_url=suite.front_url("console"), timeout=WITHIN_S) as browser:
         page = await browser.get("/logged-out", headers={"accept-language": language})
 
     assert page.status_code == 200

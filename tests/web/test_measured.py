@@ -24,6 +24,7 @@ from services.web import metrics as web
 from services.web.failures import Refusal, failure_of
 from services.web.measured import Measured, note, purpose_of
 from services.web.rates import ADDRESS, PAYER, PAYMENT, READS, WEBHOOKS, too_many
+from tests.eventually import WITHIN_S
 from tests.metrics import Figures, metrics_of
 from tests.web.counted import figures
 
@@ -86,7 +87,7 @@ async def test_who_goes_beyond_a_limit_is_counted_by_it(error: BatzenError | Ref
         await Response(status_code=failure.status)(scope, receive, send)
 
     client = httpx.ASGITransport(Measured(answering, meter=meter))
-    async with httpx.AsyncClient(transport=client, base_url="http://front") as browser:
+    async with httpx.AsyncClient(transport=client, base_url="http://front", timeout=WITHIN_S) as browser:
         await browser.get("/")
 
     of = Figures.read(await meter.text())
@@ -98,7 +99,7 @@ async def test_who_goes_beyond_a_limit_is_counted_by_it(error: BatzenError | Ref
 @pytest.mark.parametrize("front", FRONTS)
 async def test_requests_are_counted_by_purpose_and_answer(suite: Suite, front: str) -> None:
     before = await figures(suite, front)
-    async with httpx.AsyncClient(base_url=suite.front_url(front)) as browser:
+    async with httpx.AsyncClient(base_url=suite.front_url(front), timeout=WITHIN_S) as browser:
         assert (await browser.get("/livez")).status_code == 200
         assert (await browser.get("/static/nothing.css")).status_code == 404
         assert (await browser.post("/livez", headers={"origin": "https://evil.example"})).status_code == 403

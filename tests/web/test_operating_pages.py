@@ -22,7 +22,7 @@ from batzen.pricing.v1.price_book_pb2 import FeePlan
 from batzen.pricing.v1.pricing_pb2 import PutFeePlanRequest
 from local.suite import Suite
 from services.runtime.database.connections import plain_dsn
-from tests.eventually import eventually
+from tests.eventually import WITHIN_S, eventually
 from tests.gateway.receiving import event_of, signature_of
 from tests.web.logging_in import OPERATOR, READER, age_log_ins, console_browser, logged_in
 
@@ -250,7 +250,7 @@ async def dead_letter(suite: Suite) -> str:
     event = event_of(intent, "payment_intent.succeeded", at=now)
     body = json.dumps(event).encode()
     secret = suite.env_for("gateway")["BATZEN_STRIPE_WEBHOOK_SECRETS"].split(",")[0]
-    async with httpx.AsyncClient() as stripe:
+    async with httpx.AsyncClient(timeout=WITHIN_S) as stripe:
         taken = await stripe.post(
             suite.webhook_url,
             content=body,

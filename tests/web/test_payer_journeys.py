@@ -11,6 +11,7 @@ import pytest
 
 from batzen.client import new_request_id
 from local.suite import Suite
+from tests.eventually import WITHIN_S
 from tests.web import payers
 from tests.web.payers import THANKS, see
 from tests.web.shop import Shop, a_shop
@@ -35,7 +36,7 @@ def payer_id() -> str:
 @pytest.fixture
 async def browsers(suite: Suite) -> AsyncIterator[httpx.AsyncClient]:
     """Orders what goes wrong in browsers; nothing does any more afterwards."""
-    async with httpx.AsyncClient(base_url=suite.sandbox_url) as client:
+    async with httpx.AsyncClient(base_url=suite.sandbox_url, timeout=WITHIN_S) as client:
         yield client
         await client.post("/_control/browsers", json={})
 

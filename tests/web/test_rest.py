@@ -268,7 +268,7 @@ async def test_a_payer_is_sent_back_to_no_place_that_is_not_their_tenants(shop: 
     }
     answers = [await shop.payer.post(path, json=body, headers=key()) for path, body in bodies.items()]
     own = a_confirm() | {"return_url": f"{shop.suite.front_url('bff')}/return/{payment_id}"}
-    paid = await shop.payer.post(f"/v1/payments/{payment_id}/confirm", json=own, headers=key(), timeout=20)
+    paid = await shop.payer.post(f"/v1/payments/{payment_id}/confirm", json=own, headers=key())
 
     assert [(one.status_code, one.json()["code"]) for one in answers] == [(400, "FIELD_INVALID")] * 2
     assert answers[0].json()["field"] == "return_url"

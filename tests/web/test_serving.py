@@ -13,8 +13,7 @@ from starlette.routing import Route
 
 from local.ports import free_ports
 from services.web.serving import serving
-
-WITHIN_S = 10.0
+from tests.eventually import WITHIN_S
 
 
 async def _answer(_: Request) -> Response:

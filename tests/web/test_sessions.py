@@ -26,7 +26,7 @@ from services.web.security.forms import FIELD, Forms
 from services.web.sessions.cookies import Cookie
 from services.web.sessions.domain import OPERATOR, PER_PERSON_MAX, ROTATION_OVERLAP, Session, key_of
 from services.web.sessions.store import SessionStore
-from tests.eventually import eventually
+from tests.eventually import WITHIN_S, eventually
 from tests.web.catalogues import differences
 from tests.web.shop import PAYER, Shop, a_shop, key
 
@@ -384,7 +384,9 @@ async def test_whoever_comes_back_from_a_bank_is_led_to_the_payment(shop: Shop, 
     async with shop.browser(payment_id) as browser:
         if how == "post":
             without = dict(browser.headers) | {"sec-fetch-site": "cross-site", "origin": "null"}
-            async with httpx.AsyncClient(base_url=browser.base_url, headers=without) as without_cookie:
+            async with httpx.AsyncClient(
+                base_url=browser.base_url, headers=without, timeout=WITHIN_S
+            ) as without_cookie:
                 answer = await without_cookie.post(back, data={"PaRes": "x", "redirect_status": "succeeded"})
         else:
             query = {"redirect_status": "succeeded", "payment_intent": "pi_x"} if "words" in how else {}

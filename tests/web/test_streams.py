@@ -22,9 +22,9 @@ from services.web.events.frames import HEARTBEAT
 from services.web.events.streams import KEPT, PARTS, EventStreams, Streaming
 from services.web.failures import Refusal
 from services.web.metrics import STREAM_CHUNKS, STREAMS_ENDED, STREAMS_OPEN, STREAMS_REFUSED, TRANSITION_SECONDS
+from tests.eventually import WITHIN_S
 
 KEY = b"session"
-WITHIN_S = 10.0
 
 
 class Told:

@@ -13,6 +13,7 @@ from sandbox.control import SandboxControl
 from sandbox.serving import running
 from sandbox.settings import Settings
 from sandbox.state import Sandbox
+from tests.eventually import WITHIN_S
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
@@ -64,7 +65,9 @@ async def shop(browser: Browser, stripe: Sandbox) -> AsyncIterator[Page]:
 
 async def a_secret(stripe: Sandbox, kind: str = "payment_intents", **form: str) -> str:
     body = {"amount": "6000", "currency": "chf"} if kind == "payment_intents" else {}
-    async with httpx.AsyncClient(base_url=stripe.base_url, headers={"authorization": f"Bearer {SECRET_KEY}"}) as server:
+    async with httpx.AsyncClient(
+        base_url=stripe.base_url, headers={"authorization": f"Bearer {SECRET_KEY}"}, timeout=WITHIN_S
+    ) as server:
         return str((await server.post(f"/v1/{kind}", data={**body, **form})).json()["client_secret"])
 
 

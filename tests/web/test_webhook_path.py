@@ -17,6 +17,7 @@ from services.bff import webhooks as webhooks_module
 from services.bff.webhooks import BODY_BYTES_MAX, PATHS, handing_on
 from services.web.failures import Refusal
 from services.web.rates import Rate
+from tests.eventually import WITHIN_S
 
 HERE, OF_SELLERS = PATHS
 
@@ -41,7 +42,7 @@ async def posted(suite: Suite, body: bytes, *, path: str = HERE, secret: str | N
         "stripe-signature": sign(body, secrets=secrets, timestamp=int(time.time())),
         "sec-fetch-site": "cross-site",
     }
-    async with httpx.AsyncClient(base_url=suite.front_url("bff")) as stripe:
+    async with httpx.AsyncClient(base_url=suite.front_url("bff"), timeout=WITHIN_S) as stripe:
         return await stripe.post(path, content=body, headers=headers)
 
 

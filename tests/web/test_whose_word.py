@@ -19,9 +19,8 @@ from batzen.status.v1 import status_pb2
 from local.issuer import AUDIENCE
 from local.suite import Suite
 from services.web.assertions import AssertionMinter, Person
+from tests.eventually import WITHIN_S
 from tests.web.shop import PAYER, Shop, a_shop
-
-TIMEOUT_S = 10
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +45,7 @@ def says(suite: Suite, front: str, *, role: str, subject: str, tenant: str = "ma
 
 @asynccontextmanager
 async def calling(suite: Suite, token: str) -> AsyncIterator[Client]:
-    async with Client(token=token, addresses=suite.addresses, timeout_s=TIMEOUT_S) as client:
+    async with Client(token=token, addresses=suite.addresses, timeout_s=WITHIN_S) as client:
         yield client
 
 
@@ -98,7 +97,7 @@ async def test_in_its_stream_a_front_sees_what_its_people_see(suite: Suite, paym
         async with (
             calling(suite, own_token(suite, "bff")) as front,
             front.watch(payment_id, assertion=assertion) as transitions,
-            asyncio.timeout(TIMEOUT_S),
+            asyncio.timeout(WITHIN_S),
         ):
             return (await anext(transitions)).revision
 
