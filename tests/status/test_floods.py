@@ -24,6 +24,7 @@ from local.issuer import Issuer
 from local.ports import HOST, free_ports
 from local.processes import Child
 from tests.conftest import Databases
+from tests.eventually import WITHIN_S
 from tests.runtime.flooding import Target, attack
 from tests.status.samples import open_request, record_request, snapshot
 from tests.status.streaming import add
@@ -33,7 +34,7 @@ GROWTH_BYTES_MAX: Final = 128 * 1024 * 1024
 """What the process may have more than before a flood; most take less than 20 MB."""
 BOMBED_BYTES_MAX: Final = 640 * 1024 * 1024
 """The same of a bomb: gRPC may hold 1.5 MB for a moment of each of the calls that a connection may have at once."""
-FLOOD_S_MAX: Final = 30.0
+FLOOD_S_MAX: Final = 5 * WITHIN_S
 """For a machine that does nothing else it is less than one second each."""
 TURNS_MIN: Final = 20
 """Of the well-behaved caller, however soon a flood is over."""
@@ -72,7 +73,7 @@ class Server:
     ) -> AsyncIterator[StatusServiceStub]:
         authorization = (("authorization", f"Bearer {self.token(subject)}"),)
         async with make_channel(
-            f"{HOST}:{self.port}", timeout_s=30, metadata=lambda: authorization, options=(*ONE_TRY, *options)
+            f"{HOST}:{self.port}", timeout_s=WITHIN_S, metadata=lambda: authorization, options=(*ONE_TRY, *options)
         ) as channel:
             yield StatusServiceStub(channel)
 
