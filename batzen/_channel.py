@@ -25,12 +25,20 @@ CONNECTIONS_MAX: Final = 10
 CONNECT_TIMEOUT_S: Final = 2.0
 """Of one try to connect; a server with much to do answers late, and to begin anew is more work for it."""
 RECONNECT_MIN_S: Final = 0.1
-RECONNECT_MAX_S: Final = 5.0
+RECONNECT_MAX_S: Final = 0.4
+"""Between two tries to connect to a server that is away. Less than the waits of a call's retries take together, so that
+no call fails which begins when the server is back, however long it was away."""
 RESOLVE_EVERY_S: Final = 1.0
 """At least this long between two look-ups of a name, which the end of a connection asks for. gRPC's own 30 s keep a
 new replica from being found by whoever loses the old ones meanwhile. No answer is kept for longer, whatever its TTL
 says."""
 ATTEMPTS_MAX: Final = 4
+RETRY_WAIT_S: Final = 0.05
+"""Before the second attempt. Each further one waits RETRY_WAIT_GROWTH times as long, up to RETRY_WAIT_MAX_S."""
+RETRY_WAIT_GROWTH: Final = 4
+RETRY_WAIT_MAX_S: Final = 0.5
+JITTER: Final = 0.2
+"""By which gRPC lengthens or shortens these waits, and those between two tries to connect."""
 HOP_MARGIN_S: Final = 0.05
 """What a server keeps of its caller's time, to answer after its own call timed out."""
 TIMEOUT_MIN_S: Final = 0.001
@@ -47,9 +55,9 @@ _SERVICE_CONFIG: Final = json.dumps(
                 "name": [{}],
                 "retryPolicy": {
                     "maxAttempts": ATTEMPTS_MAX,
-                    "initialBackoff": "0.05s",  # gRPC adds jitter of a fifth
-                    "maxBackoff": "1s",
-                    "backoffMultiplier": 3,
+                    "initialBackoff": f"{RETRY_WAIT_S}s",
+                    "maxBackoff": f"{RETRY_WAIT_MAX_S}s",
+                    "backoffMultiplier": RETRY_WAIT_GROWTH,
                     "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
                 },
             },

@@ -15,7 +15,15 @@ import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 from grpc import aio
 
-from batzen._channel import ATTEMPTS_MAX, HOP_MARGIN_S
+from batzen._channel import (
+    ATTEMPTS_MAX,
+    HOP_MARGIN_S,
+    JITTER,
+    RECONNECT_MAX_S,
+    RETRY_WAIT_GROWTH,
+    RETRY_WAIT_MAX_S,
+    RETRY_WAIT_S,
+)
 from local.issuer import Issuer
 from services.errors import DependencyUnavailable, NotFound, PeerUnavailable, ServiceError, ShuttingDown
 from services.runtime.rpc import call_context
@@ -234,6 +242,33 @@ async def test_an_outage_is_tried_again_by_one_layer_alone(issuer: Issuer, token
 
     assert (error.code(), reason_of(error)) == (grpc.StatusCode.UNAVAILABLE, "DEPENDENCY_UNAVAILABLE")
     assert attempts == {"front": 1, "middle": 1, "back": ATTEMPTS_MAX}
+
+
+async def test_no_call_fails_that_begins_when_the_server_is_back_however_long_it_was_away(
+    issuer: Issuer, tokens: TokenDirectory
+) -> None:
+    tried = asyncio.Semaphore(0)
+
+    async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+        tried.release()
+
+    nobody = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    address = "127.0.0.1:{}".format(nobody.sockets[0].getsockname()[1])
+    async with peer_channel(address, tokens=tokens) as channel:
+        async with nobody:
+            channel.get_state(try_to_connect=True)
+            for _ in range(8):  # from then on the waits grow no more
+                await tried.acquire()
+        async with serving(issuer, {"Echo": unary(echo)}, address=address):
+            with call_context.acting_for("main"):
+                assert await stub(channel)(HELLO) == HELLO
+
+
+def test_a_calls_retries_outlast_the_wait_for_the_next_connection() -> None:
+    waits = [min(RETRY_WAIT_S * RETRY_WAIT_GROWTH**n, RETRY_WAIT_MAX_S) for n in range(ATTEMPTS_MAX - 1)]
+
+    assert sum(waits) * (1 - JITTER) > RECONNECT_MAX_S * (1 + JITTER)
 
 
 @pytest.mark.parametrize(
