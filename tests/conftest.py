@@ -19,6 +19,7 @@ from local.databases import ServiceDatabase, create_service_database
 from local.postgres import EmbeddedPostgres
 from services.runtime.database.connections import role_of
 from services.runtime.database.migrations import migrate
+from tests.complaints import Complaints
 from tests.heard import Listener, listening, unheard
 from tests.missing_tools import MissingTools
 from tests.quick_postgres import quick_postgres
@@ -90,6 +91,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[LISTENER] = listening()
     config.pluginmanager.register(MissingTools(), "missing-tools")
+    config.pluginmanager.register(Complaints(), "complaints")
 
 
 @pytest.hookimpl(optionalhook=True)

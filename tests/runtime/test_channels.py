@@ -254,7 +254,7 @@ async def test_no_call_fails_that_begins_when_the_server_is_back_however_long_it
         tried.release()
 
     nobody = await asyncio.start_server(hang_up, "127.0.0.1", 0)
-    address = "127.0.0.1:{}".format(nobody.sockets[0].getsockname()[1])
+    address = f"127.0.0.1:{nobody.sockets[0].getsockname()[1]}"
     async with peer_channel(address, tokens=tokens) as channel:
         async with nobody:
             channel.get_state(try_to_connect=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
@@ -20,9 +19,6 @@ from tests.forking import ForkServer
 from tests.status.restarts import RestartablePostgres
 from tests.suite import at_stripe
 from tests.suite.journeys import PAYER, Traveller
-
-LINES_TOLD_MAX: Final = 30
-QUIET: Final = frozenset({"DEBUG", "INFO"})
 
 
 @pytest.fixture(scope="session")
@@ -107,16 +103,6 @@ def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
     return say
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Tell with a failure what the services had to complain about."""
-    report = yield
-    running: Any = getattr(item, "funcargs", {}).get("suite")
-    if report.failed and running is not None:
-        report.sections += [(f"complaints of {service}", complaints(running, service)) for service in SERVICES]
-    return report
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs the stand-in, and leave that out where Stripe's test mode is asked for."""
     here = Path(__file__).parent
@@ -132,17 +118,3 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     if at_stripe.is_asked_for():
         for line in at_stripe.told(terminalreporter.stats):
             terminalreporter.write_line(line)
-
-
-def complaints(suite: Suite, service: str) -> str:
-    """Return the last lines of a service's log that are not everyday ones."""
-    log = suite.logs / f"{service}.log"
-    lines = log.read_text(errors="replace").splitlines() if log.exists() else []  # what fails may be the suite's end
-    return "\n".join([line for line in lines if not _is_everyday(line)][-LINES_TOLD_MAX:])
-
-
-def _is_everyday(line: str) -> bool:
-    try:
-        return json.loads(line)["level"] in QUIET
-    except (ValueError, KeyError, TypeError):
-        return False
