@@ -26,15 +26,15 @@ up: $(STATE)/local.stamp $(STATE)/stubs.stamp $(STATE)/compiled.stamp $(BIN)/bat
 
 test: $(STATE)/dev.stamp $(STATE)/stubs.stamp $(BIN)/batzen $(BROWSER)
 	$(BIN)/python -m pytest -q -n 4 --dist loadgroup --no-loadscope-reorder -m "not soak and not deploy and not web and not faults" \
-	  --every-reason
+	  --every-reason $(REPEAT)
 
 # Faults wherever they can be: a crash at every place, histories under trouble. `make test` has some of each.
 test-faults: $(STATE)/dev.stamp $(STATE)/stubs.stamp $(BIN)/batzen
-	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder -m "faults and not soak"
+	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder -m "faults and not soak" $(REPEAT)
 
 # Pages in a browser: every journey, each state in two views, every route called by a machine. Needs a Chromium and npm.
 test-web: $(STATE)/dev.stamp $(STATE)/stubs.stamp $(BIN)/batzen $(STATE)/web.stamp $(STATE)/web-node.stamp $(STATE)/typescript.stamp
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m web tests/web -ra
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m web tests/web -ra $(REPEAT)
 
 # tests/suite against Stripe's test mode, of an account of which docs/stripe-test-mode.md says what it needs.
 test-stripe: $(STATE)/dev.stamp $(STATE)/stubs.stamp
@@ -70,7 +70,7 @@ check: $(STATE)/dev.stamp $(STATE)/stubs.stamp
 # Images and manifests: what renders is valid, safe and ours, and every check can fail.
 deploy-check: $(STATE)/dev.stamp $(STATE)/stubs.stamp $(STATE)/deploy.stamp $(STATE)/sbom.stamp
 	$(BIN)/python -m tests.deploy
-	$(BIN)/python -m pytest -q -m deploy tests/deploy
+	$(BIN)/python -m pytest -q -m deploy tests/deploy $(REPEAT)
 
 format: $(STATE)/dev.stamp
 	$(BIN)/ruff format .

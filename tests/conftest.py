@@ -23,6 +23,7 @@ from tests.complaints import Complaints
 from tests.heard import Listener, listening, unheard
 from tests.missing_tools import MissingTools
 from tests.quick_postgres import quick_postgres
+from tests.repeated import Repeated
 
 SERVICES = Path(__file__).parents[1] / "services"
 SETTING_PREFIXES = ("BATZEN_", "STRIPE_", "PG")
@@ -85,6 +86,7 @@ LISTENER = pytest.StashKey[Listener]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every-reason", action="store_true", help="fail unless every documented reason was heard")
+    parser.addoption("--repeat-failures", action="store_true", help="run few failures again, alone: three have to pass")
     parser.addoption("--record-flows", action="store_true", help="write what is recorded of a flow into docs/flows.md")
 
 
@@ -92,6 +94,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[LISTENER] = listening()
     config.pluginmanager.register(MissingTools(), "missing-tools")
     config.pluginmanager.register(Complaints(), "complaints")
+    if config.getoption("--repeat-failures"):
+        config.pluginmanager.register(Repeated(), "repeated")
 
 
 @pytest.hookimpl(optionalhook=True)
