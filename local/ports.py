@@ -43,9 +43,11 @@ BASES: Final = range(8_000, 20_000, 1_000)
 """Those that are proposed instead of one that is taken, below the range of client sockets."""
 FREE: Final = range(8_192, 20_000)
 """Below the ephemeral range, where thousands of client sockets take a listener's port, and below the database's."""
-PARTS: Final = 16
+PARTS: Final = 32
 """Processes that start suites look in parts of the range, each in its own: between a look and its use are seconds, and
 what is started anew comes back to the ports that it had."""
+CLAIMS: Final = "batzen-ports"
+"""What begins the names by which parts are claimed."""
 PORT_MAX: Final = 65_535
 HOST: Final = "127.0.0.1"
 
@@ -76,7 +78,7 @@ def _claim() -> _Claim:
         # A name that goes with the process, in the namespace that the ports are in.
         held = socket.socket(socket.AF_UNIX)
         with contextlib.suppress(OSError):
-            held.bind(f"\0batzen-ports-{part}")
+            held.bind(f"\0{CLAIMS}-{part}")
             return _Claim(part, os.getpid(), held)
         held.close()
     return _Claim(first, os.getpid(), None)  # so many start suites at once that two share a part

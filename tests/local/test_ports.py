@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -22,18 +20,15 @@ def test_free_ports_differ_and_lie_below_the_ephemeral_range() -> None:
     assert max(chosen.values()) < 32_768
 
 
-def test_two_processes_look_for_free_ports_in_different_parts() -> None:
-    mine = set(ports.FREE[ports._part() :: ports.PARTS])  # noqa: SLF001 what it chose is not to be seen elsewhere
-    other = subprocess.run(
-        [sys.executable, "-c", "from local import ports; print(*ports.free_ports().values())"],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        check=True,
-        text=True,
-    )
+def test_two_who_start_suites_look_in_different_parts_until_there_is_none_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "CLAIMS", f"batzen-tests-{os.getpid()}")
+    claims = [ports._claim() for _ in range(ports.PARTS + 1)]  # noqa: SLF001 what it chose is not to be seen elsewhere
 
-    assert set(ports.free_ports().values()) <= mine
-    assert not mine & {int(port) for port in other.stdout.split()}
+    assert {claim.part for claim in claims[:-1]} == set(range(ports.PARTS))
+    assert [claim.held is None for claim in claims] == [*[False] * ports.PARTS, True]
+    for claim in claims[:-1]:
+        assert claim.held is not None
+        claim.held.close()
 
 
 def test_the_environment_and_then_options_change_the_fixed_ports() -> None:
