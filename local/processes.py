@@ -21,7 +21,7 @@ ROOT: Final = Path(__file__).parents[1]
 """The checkout."""
 STOP_TIMEOUT_S: Final = 30.0
 """Then a process is killed, as Kubernetes would; ours take less than 2 s where nothing else is done."""
-READY_TIMEOUT_S: Final = 90.0
+READY_TIMEOUT_S: Final = 180.0
 """A slow machine's first start, with nothing compiled yet."""
 CONNECT_RETRY_MS: Final = 30
 """Between two looks whether a starting process listens."""

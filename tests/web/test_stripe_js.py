@@ -77,7 +77,14 @@ async def taken(shop: Page, stripe: Sandbox, secret: str) -> None:
     await shop.evaluate(TAKEN, {"url": url, "key": KEY, "secret": secret})
 
 
+READY = """() => new Promise((done) => {
+  element.on("ready", done);
+  if (heard.some(([name]) => name === "ready")) done();
+})"""
+
+
 async def entered(shop: Page, number: str = "4242 4242 4242 4242") -> None:
+    await shop.evaluate(READY)  # before, nobody hears of what is entered
     frame = shop.frame_locator("iframe[title='Secure payment input frame']")
     await frame.get_by_label("Card number").fill(number)
     await frame.get_by_label("Expiration date").fill("12 / 39")
