@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Final
 
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
@@ -30,6 +31,7 @@ SELLERS_WAIT_S: Final = 2.0
 
 _logger = logging.getLogger(__name__)
 
+SellersOf = Callable[[Iterable[str], datetime], Awaitable[list[pb.ReceiptParty]]]
 Policies = Callable[[str], Awaitable[NotificationPolicy]]
 
 
@@ -50,7 +52,7 @@ class Receipts:
         payment = await self._peers.status.payment(plan.payment_id)
         if not payment.snapshot.amounts.captured_minor:
             raise PaymentState(state=plan.latest_snapshot.collection)
-        return await self._of(plan, payment, self._sellers_at_hand(payment))
+        return await self._of(plan, payment, self._sellers_at_hand)
 
     async def then(self, tenant_id: str, payment: bytes, words: ReceiptWording, *, issuer: str) -> Receipt | None:
         """Return the receipt of a payment as one of its revisions left it; None where nothing was taken."""
@@ -58,27 +60,26 @@ class Receipts:
         plan = await self._store.read(tenant_id, then.payment_id, payer_id=None)
         if plan is None or not then.snapshot.amounts.captured_minor:
             return None
-        sellers = self._sellers.of(then.seller_ids)
-        return receipt(await self._of(plan, then, sellers), words, issuer=issuer)
+        return receipt(await self._of(plan, then, self._sellers.of), words, issuer=issuer)
 
-    async def _sellers_at_hand(self, payment: Payment) -> list[pb.ReceiptParty]:
+    async def _sellers_at_hand(self, seller_ids: Iterable[str], issued: datetime) -> list[pb.ReceiptParty]:
         try:
             async with asyncio.timeout(SELLERS_WAIT_S):
-                return await self._sellers.of(payment.seller_ids)
+                return await self._sellers.of(seller_ids, issued)
         except (DependencyUnavailable, TimeoutError):
             _logger.warning("A receipt is shown without its sellers: the gateway does not say what they are called.")
             return []
 
-    async def _of(self, plan: Plan, payment: Payment, of_sellers: Awaitable[list[pb.ReceiptParty]]) -> pb.Receipt:
-        history, sellers, policy = await asyncio.gather(
-            self._peers.status.transitions(payment.payment_id, at_most=HISTORY_MAX),
-            of_sellers,
-            self._policies(plan.tenant_id),
+    async def _of(self, plan: Plan, payment: Payment, of_sellers: SellersOf) -> pb.Receipt:
+        told = await self._peers.status.transitions(payment.payment_id, at_most=HISTORY_MAX)
+        history = [one for one in told or () if one.revision <= payment.revision]
+        sellers, policy = await asyncio.gather(
+            of_sellers(payment.seller_ids, _issued(payment, history)), self._policies(plan.tenant_id)
         )
         found = pb.Receipt(
             payment=payment,
             session_name=plan.session_name,
-            history=_returns(one for one in history or () if one.revision <= payment.revision),
+            history=_returns(history),
             sellers=sellers,
             issuer=pb.ReceiptParty(name=policy.sender_name, address=policy.address, vat_id=policy.vat_id),
         )
@@ -95,6 +96,17 @@ class Receipts:
                 raise
             _logger.error("The quote %s of a payment is not there, so its receipt shows no lines.", quote_id)
             return Quote()
+
+
+def _issued(payment: Payment, history: Iterable[Transition]) -> datetime:
+    """Return when money was first taken: whatever becomes of the payment, the receipt is issued once.
+
+    Where the history is not there, that is when collecting first ended; of a hold that has not, when it was opened.
+    """
+    taken = next((one for one in history if one.snapshot.amounts.captured_minor), None)
+    if taken is not None:
+        return taken.record_time.ToDatetime(UTC)
+    return (payment.complete_time if payment.HasField("complete_time") else payment.open_time).ToDatetime(UTC)
 
 
 def _returns(history: Iterable[Transition]) -> Iterator[Transition]:

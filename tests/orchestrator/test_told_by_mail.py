@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import asyncpg
 import pytest
+from grpc import aio
 
 from batzen.gateway.v1 import sellers_pb2
 from batzen.gateway.v1.contacts_pb2_grpc import ContactServiceStub
@@ -43,6 +44,8 @@ from tests.orchestrator.mailboxes import Mailboxes, mailboxes
 from tests.orchestrator.samples import REFUND_FAILS, SELLER, Clock, new_id, refund, refused, submit
 
 PIA = "pia@example.ch"
+NAME = "Skischule Anna"
+VAT_ID = "CHE-109.322.551"
 EN = ReceiptWording("en", locale="en-GB", zone="UTC")
 
 
@@ -116,16 +119,21 @@ async def outbox(own_world: World, replica: Orchestrator, boxes: Mailboxes) -> A
 @pytest.fixture(scope="module", autouse=True)
 async def named_seller(own_world: World) -> None:
     """What receipts call the seller of these payments."""
+    async with own_world.channel(own_world.ports["gateway"], "shop") as channel:
+        await _call_seller(channel, NAME, VAT_ID)
+
+
+async def _call_seller(channel: aio.Channel, name: str, vat_id: str) -> None:
+    """Have receipts call the seller so from now on."""
     request = sellers_pb2.PutSellerAccountRequest(
         request_id=new_id(),
         seller_id=SELLER,
         country_code="CH",
         email="seller@example.org",
-        receipt_name="Skischule Anna",
-        vat_id="CHE-109.322.551",
+        receipt_name=name,
+        vat_id=vat_id,
     )
-    async with own_world.channel(own_world.ports["gateway"], "shop") as channel:
-        await GatewayStubs(channel).PutSellerAccount(request)
+    await GatewayStubs(channel).PutSellerAccount(request)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -339,6 +347,31 @@ async def test_while_the_gateway_is_away_a_page_shows_the_receipt_and_a_mail_wai
             assert list((await late.now(plan)).sellers) == []
 
 
+async def test_a_receipt_keeps_what_its_sellers_were_called_when_it_was_paid(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the page and in a mail that leaves late."""
+    monkeypatch.setattr("services.orchestrator.receipts.SELLERS_WAIT_S", 60)
+    payment_id = await post.journeys.paid()
+    work = await post.work(payment_id)
+    asked = pb.GetReceiptRequest(payment_id=payment_id)
+    before = (await post.orchestrator.GetReceipt(asked)).receipt
+    async with post.world.channel(post.world.ports["gateway"], "shop") as channel:
+        try:
+            await _call_seller(channel, "Ski & Berg AG", "CHE-123.456.788")
+            await post.orchestrator.RefundPayment(refund(payment_id, 2_500))
+            after = (await post.orchestrator.GetReceipt(asked)).receipt
+            with call_context.acting_for("main"):
+                await post.outbox.send(work)
+        finally:
+            await _call_seller(channel, NAME, VAT_ID)
+
+    assert [(one.name, one.vat_id) for one in before.sellers] == [(NAME, f"{VAT_ID} MWST")]
+    assert after.sellers == before.sellers
+    assert NAME in body(post.boxes, payment_id, 0)
+    assert "Ski & Berg AG" not in body(post.boxes, payment_id, 0)
+
+
 async def test_a_receipt_is_its_payers_and_there_is_none_before_money_was_taken(
     replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
 ) -> None:
@@ -348,9 +381,7 @@ async def test_a_receipt_is_its_payers_and_there_is_none_before_money_was_taken(
     assert (before.code, before.reason) == ("FAILED_PRECONDITION", "PAYMENT_STATE")
     shown = (await orchestrator.GetReceipt(pb.GetReceiptRequest(payment_id=paid_id))).receipt
     assert shown.session_name == "Skiing for two"
-    assert [(one.seller_id, one.name, one.vat_id) for one in shown.sellers] == [
-        (SELLER, "Skischule Anna", "CHE-109.322.551 MWST")
-    ]
+    assert [(one.seller_id, one.name, one.vat_id) for one in shown.sellers] == [(SELLER, NAME, f"{VAT_ID} MWST")]
     assert [one.snapshot.amounts.refunded_minor for one in shown.history] == [2_500]
     assert shown.quote == for_payer(shown.quote)
     async with replica.connect("payer_of_another", roles=["payer"]) as stranger:

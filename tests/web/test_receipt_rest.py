@@ -15,6 +15,7 @@ from services.bff.api.modern.receipts import Receipt, receipt
 from services.bff.callers import Asker
 from services.bff.checkout.receipts import receipt as page_of
 from services.receipts.model import Receipt as Shown
+from tests.eventually import eventually
 from tests.web import checkout_samples as samples
 from tests.web.shop import SELLER, Shop, a_confirm, a_shop, key
 
@@ -51,10 +52,20 @@ async def _call_seller(shop: Shop, name: str) -> None:
         )
 
 
+async def _with_sellers(shop: Shop, where: str) -> Any:
+    """Return a receipt, once the gateway says in time what its sellers are called."""
+
+    async def found() -> Any:
+        receipt = (await shop.payer.get(f"{where}/receipt")).json()
+        return receipt if receipt["sellers"] else None
+
+    return await eventually(found)
+
+
 async def test_a_receipt_says_what_was_paid_to_whom_and_what_went_back(shop: Shop) -> None:
     await _call_seller(shop, "Anna Berg Yoga")
     where = await _paid(shop)
-    before = (await shop.payer.get(f"{where}/receipt")).json()
+    before = await _with_sellers(shop, where)
     francs = {"amount_minor": 2_000, "currency_code": "CHF"}
     body = {"amount": francs, "expected_refundable": francs | {"amount_minor": 6_000}, "actor_id": "clerk_a"}
     given_back = await shop.service.post(f"{where}/refunds", json=body, headers=key())
@@ -76,6 +87,16 @@ async def test_a_receipt_says_what_was_paid_to_whom_and_what_went_back(shop: Sho
     assert (after["captured_minor"], after["left_minor"]) == (6_000, 4_000)
     assert after["rows"][0]["label"] != before["rows"][0]["label"]
     assert after["revision"] > before["revision"]
+
+
+async def test_a_receipt_keeps_what_its_seller_was_called_and_the_next_one_has_the_new_name(shop: Shop) -> None:
+    await _call_seller(shop, "Anna Berg Yoga")
+    before = await _paid(shop)
+    await _call_seller(shop, "Berg Yoga GmbH")
+    after = await _paid(shop)
+
+    names = [(await _with_sellers(shop, one))["sellers"][0]["name"] for one in (before, after)]
+    assert names == ["Anna Berg Yoga", "Berg Yoga GmbH"]
 
 
 async def test_a_receipt_is_its_payers_and_there_is_none_before_money_was_taken(shop: Shop) -> None:

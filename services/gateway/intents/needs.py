@@ -14,7 +14,7 @@ def with_needs(attempts: Mapping[int, Intent]) -> dict[int, Intent]:
 
     A setup that is being confirmed with a kept method needs that until it has failed, or has kept it.
     A setup that succeeded kept a method for a later attempt. It is needed until that took or holds money, or kept
-    another; and no more once the payment was called off, as far as that is seen: its latest attempt is cancelled.
+    another; and no more once the payment was cancelled, as far as that is seen: its latest attempt is cancelled.
     """
     made = [attempts[number] for number in sorted(attempts) if attempts[number].is_made]
     needed = None

@@ -65,6 +65,11 @@ class Particulars:
     receipt_name: str | None = None
     vat_id: str | None = None
 
+    @property
+    def says_something(self) -> bool:
+        """Whether anything is to be kept."""
+        return (self.statement_descriptor_suffix, self.receipt_name, self.vat_id) != (None, None, None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SellerAccount:

@@ -109,9 +109,9 @@ class Sellers:
                 return recorded
         raise StripeKeySpent
 
-    async def get(self, tenant_id: str, seller_id: str) -> SellerAccount:
-        """Return the seller's account as last seen."""
-        account = await self._store.find(tenant_id, seller_id)
+    async def get(self, tenant_id: str, seller_id: str, *, receipt_time: datetime | None = None) -> SellerAccount:
+        """Return the seller's account as last seen; with `receipt_time` called as it is on a receipt of then."""
+        account = await self._store.find(tenant_id, seller_id, receipt_time=receipt_time)
         if account is None:
             raise SellerNotFound(field="seller_id", seller_id=seller_id)
         return account

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -73,16 +73,18 @@ class SellerStore:
         self._now: Callable[[], datetime] = clock.now
         self._wake = wake
 
-    async def find(self, tenant_id: str, seller_id: str) -> SellerAccount | None:
-        """Return a seller's account as last seen; None if there is none."""
+    async def find(
+        self, tenant_id: str, seller_id: str, *, receipt_time: datetime | None = None
+    ) -> SellerAccount | None:
+        """Return a seller's account as last seen; None if there is none.
+
+        With `receipt_time` it is called as on a receipt of then: as was said last before, or else first afterwards.
+        """
         async with self._connections.statement("seller.read") as connection:
-            row = await connection.fetchrow(
-                f"SELECT {_COLUMNS} FROM seller_accounts"  # noqa: S608 our own column names
-                " WHERE tenant_id = $1 AND seller_id = $2 AND stripe_account_id IS NOT NULL",
-                tenant_id,
-                seller_id,
-            )
-        return None if row is None else _account(row)
+            row = await connection.fetchrow(FIND, tenant_id, seller_id, receipt_time)
+        if row is None or row["name_then"] is None:
+            return None if row is None else _account(row)
+        return replace(_account(row), receipt_name=row["name_then"], vat_id=row["vat_id_then"])
 
     async def begin(self, tenant_id: str, seller_id: str) -> Slot:
         """Return a seller's slot, made if there was none."""
@@ -200,31 +202,27 @@ class SellerStore:
         Only the first of its repeats says so, so that a late one takes nothing back. Raises RequestIdReused if
         something else was asked under the id.
         """
-        async with self._connections.statement("seller.claim") as connection:
-            await connection.execute(
-                """WITH claimed AS (
-                       INSERT INTO calls (tenant_id, call_id, operation, request_id, request_hash, subject_type,
-                           subject_id, params, state, create_time)
-                       VALUES ($1, $2, 'seller.put', $3, $4, 'seller', $6, '{}', 'ANSWERED', $5)
-                       ON CONFLICT ON CONSTRAINT calls_request DO NOTHING
-                       RETURNING subject_id)
-                   INSERT INTO seller_accounts AS s (tenant_id, seller_id, create_time, statement_descriptor_suffix,
-                       receipt_name, vat_id)
-                   SELECT $1, subject_id, $5, coalesce($7, ''), coalesce($8, ''), coalesce($9, '') FROM claimed
-                   WHERE coalesce($7::text, $8::text, $9::text) IS NOT NULL
-                   ON CONFLICT ON CONSTRAINT seller_accounts_pkey
-                   DO UPDATE SET statement_descriptor_suffix = coalesce($7, s.statement_descriptor_suffix),
-                       receipt_name = coalesce($8, s.receipt_name), vat_id = coalesce($9, s.vat_id)""",
+        now = self._now()
+        async with self._connections.transaction("seller.claim") as connection:
+            is_first = await connection.fetchval(
+                """INSERT INTO calls (tenant_id, call_id, operation, request_id, request_hash, subject_type, subject_id,
+                       params, state, create_time)
+                   VALUES ($1, $2, 'seller.put', $3, $4, 'seller', $6, '{}', 'ANSWERED', $5)
+                   ON CONFLICT ON CONSTRAINT calls_request DO NOTHING
+                   RETURNING true""",
                 tenant_id,
                 uuid.uuid4(),
                 request_id,
                 request_hash,
-                self._now(),
+                now,
                 seller_id,
-                particulars.statement_descriptor_suffix,
-                particulars.receipt_name,
-                particulars.vat_id,
             )
+            if is_first and particulars.says_something:
+                said = (particulars.receipt_name, particulars.vat_id)
+                await connection.execute(KEEP_NAMES, tenant_id, seller_id, now, *said)
+                await connection.execute(
+                    NAME, tenant_id, seller_id, now, *said, particulars.statement_descriptor_suffix
+                )
             kept = await connection.fetchval(
                 """SELECT request_hash FROM calls
                    WHERE tenant_id = $1 AND operation = 'seller.put' AND request_id = $2""",
@@ -267,6 +265,32 @@ def _account(row: asyncpg.Record) -> SellerAccount:
         observe_time=row["observe_time"],
     )
 
+
+FIND: Final = f"""
+SELECT {_COLUMNS}, name_then, vat_id_then
+FROM seller_accounts
+LEFT JOIN LATERAL (
+    SELECT receipt_name AS name_then, vat_id AS vat_id_then FROM seller_receipt_names
+    WHERE tenant_id = $1 AND seller_id = $2 AND until_time > $3
+    ORDER BY until_time LIMIT 1) AS kept ON true
+WHERE tenant_id = $1 AND seller_id = $2 AND stripe_account_id IS NOT NULL"""  # noqa: S608 our own column names
+
+# Takes the lock of the account, so that of two at once the later keeps what the earlier said. Nothing is kept of a time
+# at which nothing was said: receipts of then have what is said next.
+KEEP_NAMES: Final = """
+INSERT INTO seller_receipt_names (tenant_id, seller_id, until_time, receipt_name, vat_id)
+SELECT tenant_id, seller_id, $3, receipt_name, vat_id FROM seller_accounts
+WHERE tenant_id = $1 AND seller_id = $2 AND (receipt_name <> '' OR vat_id <> '')
+    AND (receipt_name, vat_id) IS DISTINCT FROM (coalesce($4, receipt_name), coalesce($5, vat_id))
+FOR UPDATE
+ON CONFLICT ON CONSTRAINT seller_receipt_names_pkey DO NOTHING"""
+
+NAME: Final = """
+INSERT INTO seller_accounts AS s (tenant_id, seller_id, create_time, receipt_name, vat_id, statement_descriptor_suffix)
+VALUES ($1, $2, $3, coalesce($4, ''), coalesce($5, ''), coalesce($6, ''))
+ON CONFLICT ON CONSTRAINT seller_accounts_pkey
+DO UPDATE SET receipt_name = coalesce($4, s.receipt_name), vat_id = coalesce($5, s.vat_id),
+    statement_descriptor_suffix = coalesce($6, s.statement_descriptor_suffix)"""
 
 LOCKED: Final = f"""
 SELECT {_COLUMNS} FROM seller_accounts WHERE tenant_id = $1 AND seller_id = $2 FOR UPDATE"""  # noqa: S608 our own names

@@ -14,7 +14,7 @@ from services.gateway.sellers.operations import Sellers
 from services.gateway.servicers.tenants import served_tenant
 from services.gateway.stripe_api import stripe_ids
 from services.gateway.wire.responses import timestamp
-from services.gateway.wire.sellers import account_to_proto, asked_particulars, payout_to_proto
+from services.gateway.wire.sellers import account_to_proto, asked_particulars, payout_to_proto, receipt_time
 from services.runtime.database.idempotency import request_hash
 from services.runtime.rpc import call_context
 from services.shared import fields
@@ -57,7 +57,8 @@ class SellerServicer(SellerServiceServicer):
     ) -> sellers_pb2.GetSellerAccountResponse:
         """Return a seller's account."""
         seller_id = fields.identifier(request.seller_id, field="seller_id")
-        account = await self._sellers.get(call_context.current_tenant(), seller_id)
+        at = receipt_time(request)
+        account = await self._sellers.get(call_context.current_tenant(), seller_id, receipt_time=at)
         return sellers_pb2.GetSellerAccountResponse(account=account_to_proto(account))
 
     async def CreateOnboardingLink(

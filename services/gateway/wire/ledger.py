@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from google.protobuf.message import Message
 
@@ -15,6 +15,7 @@ from services.gateway.ledger.store import ALWAYS, NEVER, Balance, BookedEntry, E
 from services.gateway.wire.responses import money, timestamp
 from services.shared import fields
 
+Unset = TypeVar("Unset", datetime, None)
 PAGE_SIZE_DEFAULT: Final = 100
 PAGE_SIZE_MAX: Final = 500
 """Entries, or lines of a statement: about 150 KB."""
@@ -54,7 +55,7 @@ def account_asked(name: str, *, seller_id: str) -> tuple[str, str, str]:
     return account, seller_id, fields.country(owner) if owner else ""
 
 
-def instant(request: Message, name: str, *, unset: datetime) -> datetime:
+def instant(request: Message, name: str, *, unset: Unset) -> datetime | Unset:
     """Read an instant; `unset` where there is none."""
     if not request.HasField(name):
         return unset

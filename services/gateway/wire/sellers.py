@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 
 from batzen.gateway.v1 import sellers_pb2
 from services.gateway.payouts.domain import Payout
@@ -14,6 +15,7 @@ from services.gateway.sellers.domain import (
     statement_descriptor_suffix,
     vat_id,
 )
+from services.gateway.wire.ledger import instant
 from services.gateway.wire.responses import money, optional_timestamp, timestamp
 
 
@@ -27,6 +29,11 @@ def asked_particulars(request: sellers_pb2.PutSellerAccountRequest) -> Particula
         receipt_name=receipt_name(name, field="receipt_name") if request.HasField("receipt_name") else None,
         vat_id=vat_id(request.vat_id, field="vat_id") if request.HasField("vat_id") else None,
     )
+
+
+def receipt_time(request: sellers_pb2.GetSellerAccountRequest) -> datetime | None:
+    """Return of which time the receipt is that is to say what the seller is called; None for now."""
+    return instant(request, "receipt_time", unset=None)
 
 
 def account_to_proto(account: SellerAccount) -> sellers_pb2.SellerAccount:

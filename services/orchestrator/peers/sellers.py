@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Final
 
 from batzen.gateway.v1 import sellers_pb2
@@ -11,6 +12,7 @@ from batzen.gateway.v1.sellers_pb2_grpc import SellerServiceStub
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from services.orchestrator.peers.refusals import answered
 from services.shared.refusals import Refusal
+from services.wire import fill_instant
 
 PEER: Final = "gateway"
 AT_ONCE_MAX: Final = 10
@@ -23,12 +25,16 @@ class ReceiptSellers:
     def __init__(self, stub: SellerServiceStub) -> None:
         self._stub = stub
 
-    async def of(self, seller_ids: Iterable[str]) -> list[pb.ReceiptParty]:
-        """Return what receipts say of sellers, in their order; those of whom nothing is known are left out."""
+    async def of(self, seller_ids: Iterable[str], issued: datetime) -> list[pb.ReceiptParty]:
+        """Return what receipts of a time say of sellers, in their order; those of whom nothing is known are left out.
+
+        A gateway of a release before this one says what is true now.
+        """
         room = asyncio.Semaphore(AT_ONCE_MAX)
 
         async def find(seller_id: str) -> pb.ReceiptParty | None:
             asked = sellers_pb2.GetSellerAccountRequest(seller_id=seller_id)
+            fill_instant(asked.receipt_time, issued)
             async with room:
                 try:
                     account = (await answered(self._stub.GetSellerAccount(asked), PEER)).account
