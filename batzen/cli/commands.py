@@ -21,7 +21,7 @@ _PAY: Final = {
         "batzen.cli.reading", "quote", "Price something, and show how the price comes about.", PAY, "QUOTE_EPILOG"
     ),
     "capture": Entry("batzen.cli.moving", "capture", "Take what is held, all of it or a part.", PAY, "CAPTURE_EPILOG"),
-    "cancel": Entry("batzen.cli.moving", "cancel", "Call a payment off before money is taken.", PAY, "CANCEL_EPILOG"),
+    "cancel": Entry("batzen.cli.moving", "cancel", "Cancel a payment before money is taken.", PAY, "CANCEL_EPILOG"),
     "refund": Entry("batzen.cli.changing", "refund", "Give money back to the payer.", PAY, "REFUND_EPILOG"),
     "retry": Entry(
         "batzen.cli.moving",

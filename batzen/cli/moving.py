@@ -36,7 +36,7 @@ CANCEL_EPILOG: Final = """Example:
 
 batzen cancel pay_… --reason "booked twice"
 
-What is held is released; nothing more can be paid. Exit code 0 once Stripe has called it off."""
+What is held is released; nothing more can be paid. Exit code 0 once Stripe has cancelled it."""
 RETRY_EPILOG: Final = """Examples:
 
 batzen retry pay_…               (a scheduled charge now, or a fresh page)
@@ -110,7 +110,7 @@ def cancel(
     wait_s: options.Wait = 60,
     as_json: options.Json = False,
 ) -> None:
-    """Call a payment off before money is taken."""
+    """Cancel a payment before money is taken."""
 
     async def work(client: Client, _: Connection) -> Exit:
         request = CancelPaymentRequest(request_id=new_request_id(), payment_id=payment_id, reason=reason)

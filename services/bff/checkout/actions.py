@@ -164,7 +164,7 @@ class CheckoutActions:
         await self._room.front.peers.calls.orchestrator.SubmitPayment(asked, metadata=self._room.word(visit))
 
     async def cancel(self, visit: Visit) -> Response:
-        """Call the payment off."""
+        """Cancel the payment."""
         _, request_id = await self._taken(visit)
         asked = pb.CancelPaymentRequest(request_id=request_id, payment_id=visit.payment_id, reason="by its payer")
         try:

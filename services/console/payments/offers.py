@@ -20,7 +20,7 @@ BEFORE_MONEY: Final = frozenset(
         payment_pb2.PAYMENT_STATE_AUTHORIZED,
     }
 )
-"""Collections that may be called off."""
+"""Collections that may be cancelled."""
 TO_TRY: Final = frozenset({payment_pb2.PAYMENT_STATE_REQUIRES_PAYMENT_METHOD, payment_pb2.PAYMENT_STATE_SCHEDULED})
 """Collections of which another try may be made."""
 

@@ -9,12 +9,13 @@ from typing import Final
 from starlette.responses import Response
 
 from batzen.status.v1.status_pb2 import GetPaymentRequest, Payment
+from services.console.amounts import sum_of
 from services.console.desk import Visit
 from services.console.payments import parts, timeline
 from services.console.payments.offers import Offer, offers_of
 from services.console.payments.parts import AttemptRow, Booking, Record
 from services.console.payments.reading import Known, Missing, Reading
-from services.console.payments.shown import Badge, state_of, sum_of, words
+from services.console.payments.shown import Badge, state_of, words
 from services.console.payments.table import method_of
 from services.console.payments.timeline import Entry
 from services.console.payments.verdict import Verdict, verdict_of
@@ -23,7 +24,7 @@ VIEWED: Final = "payment.viewed"
 ASKED: Final = {
     "capture": "The capture was taken on.",
     "refund": "The refund was taken on.",
-    "cancel": "The payment is being called off.",
+    "cancel": "The payment is being cancelled.",
     "retry": "It is being tried again.",
     "resolve": "Your decision was taken on.",
     "accept-dispute": "The dispute is given up.",

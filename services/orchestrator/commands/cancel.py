@@ -54,17 +54,17 @@ class CancelPayment(Command[CancelPaymentRequest, CancelPaymentResponse]):
             is_of_payer = request.key.caller == plan.payer_id
             if latest.collection is not State.CANCELED and not latest.is_cancelable_by(is_payer=is_of_payer):
                 raise PaymentState(state=latest.state)
-        await call_off(work, request, steps=self._steps, outbox=self._outbox)
+        await cancel_payment(work, request, steps=self._steps, outbox=self._outbox)
         return CancelPaymentResponse(payment=await self._outbox.payment(work))
 
 
-async def call_off(work: UnitOfWork, request: Request, *, steps: Steps, outbox: TransitionOutbox) -> None:
+async def cancel_payment(work: UnitOfWork, request: Request, *, steps: Steps, outbox: TransitionOutbox) -> None:
     """Cancel a payment for a request that was found to fit, unless it is cancelled.
 
     Raises `PaymentState` where money was taken instead.
     """
     plan = work.plan
-    if _is_called_off(plan, request):
+    if _is_canceled(plan, request):
         return
     await steps.cancel(work, cancel_outcome=State.CANCELED, reason="REQUESTED", request=request)
     request = replace(request, calling=True)
@@ -72,11 +72,11 @@ async def call_off(work: UnitOfWork, request: Request, *, steps: Steps, outbox: 
     await outbox.try_flush_outbox(work)
     if plan.latest_snapshot.reason == OUTCOME_UNKNOWN:
         raise PeerUnavailable(dependency="gateway")  # the request stays open until Stripe says it
-    if not _is_called_off(plan, request):
+    if not _is_canceled(plan, request):
         raise PaymentState(state=plan.latest_snapshot.state)
 
 
-def _is_called_off(plan: Plan, request: Request) -> bool:
+def _is_canceled(plan: Plan, request: Request) -> bool:
     """Whether a payment is cancelled, or the rest of its hold released by a cancel that was decided."""
     collection = plan.latest_snapshot.collection
     is_released = request.calling and plan.cancel_outcome is State.SUCCEEDED

@@ -52,7 +52,7 @@ SESSION_EXPIRED: Final = "SESSION_EXPIRED"
 SESSION_COMPLETE: Final = "SESSION_COMPLETE"
 """Reason of a payment whose hosted page was used, and whose money did not come: it is the payer's turn, on another."""
 ATTEMPT_REPLACED: Final = "ATTEMPT_REPLACED"
-"""Reason of a payment whose attempt was called off at Stripe, and whose next one is about to be made."""
+"""Reason of a payment whose attempt was cancelled at Stripe, and whose next one is about to be made."""
 WITHOUT_ATTEMPT: Final = frozenset({SESSION_EXPIRED, SESSION_COMPLETE, ATTEMPT_REPLACED})
 """Reasons of a payment that waits for its payer, who has nothing to pay with before another attempt is made."""
 

@@ -27,7 +27,7 @@ from typing import Final
 
 from services.errors import FieldInvalid, PeerUnavailable
 from services.orchestrator.captures import Captures
-from services.orchestrator.commands.cancel import call_off
+from services.orchestrator.commands.cancel import cancel_payment
 from services.orchestrator.domain import transitions
 from services.orchestrator.domain.errors import (
     LedgerContradicted,
@@ -162,7 +162,7 @@ class Resolving:
 
     async def _cancel(self, work: UnitOfWork, request: Request, decision: Decision) -> None:
         try:
-            await call_off(work, request, steps=self._steps, outbox=self._outbox)
+            await cancel_payment(work, request, steps=self._steps, outbox=self._outbox)
         except PaymentState as refusal:
             raise LedgerContradicted(state=work.plan.latest_snapshot.collection) from refusal
 

@@ -139,7 +139,7 @@ class PaymentResources:
     async def cancel_payment(
         self, asker: Who, payment_id: PaymentId, body: models.Explained, key: NeededKey
     ) -> models.Payment:
-        """Call a payment off. One that is cancelled is cancelled."""
+        """Cancel a payment. One that is cancelled stays so."""
         request = pb.CancelPaymentRequest(
             request_id=of_key(asker, f"cancel|{payment_id}", key), payment_id=payment_id, reason=body.reason
         )

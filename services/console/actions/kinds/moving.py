@@ -1,4 +1,4 @@
-"""Cancel and retry: a payment is called off, or tried again now."""
+"""Cancel and retry: a payment is cancelled, or tried again now."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from batzen.status.v1.status_pb2 import Payment
 from batzen.type.v1 import payment_pb2
 from services.console.actions.domain import Ask, Input, Preview
 from services.console.actions.kinds import TIMEOUT_S, Action, held_of
+from services.console.amounts import sum_of, written
 from services.console.desk import Visit
-from services.console.payments.shown import amount, moment, sum_of
+from services.console.payments.shown import moment
 
 CANCEL_REASON_CHARACTERS_MAX: Final = 200
 """Of the call's own field; the whole reason is in the console's audit."""
@@ -23,7 +24,7 @@ WAYS: Final = (
 
 
 class Cancel(Action):
-    """Calls a payment off."""
+    """Cancels a payment."""
 
     key = "cancel"
     title = "Cancel the payment"
@@ -41,7 +42,7 @@ class Cancel(Action):
         """Return what is released."""
         held = payment.snapshot.amounts.capturable_minor
         released = (
-            f"{amount(held, payment.total.currency_code)} that are held are released to the payer."
+            f"{written(held, payment.total.currency_code)} that are held are released to the payer."
             if held
             else "No money was taken, and none will be."
         )
@@ -83,7 +84,7 @@ class Retry(Action):
         if not _charges(payment):
             return Preview(
                 consequences=(
-                    "The payer gets a new attempt; the one before is called off at Stripe first.",
+                    "The payer gets a new attempt; the one before is cancelled at Stripe first.",
                     "Nothing is charged before the payer submits.",
                 )
             )
