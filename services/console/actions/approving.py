@@ -15,9 +15,10 @@ from services.console.actions.approvals import Approval, ApprovalState, Approval
 from services.console.actions.doing import do
 from services.console.actions.domain import Preview, Unreadable, check_confirmation, plain
 from services.console.actions.kinds import Action
+from services.console.amounts import sum_of
 from services.console.desk import Desk, Visit, trouble_of
 from services.console.metrics import APPROVALS_DECIDED
-from services.console.payments.shown import Badge, Moment, moment_of, sum_of, words
+from services.console.payments.shown import Badge, Moment, moment_of, words
 from services.web.failures import Failure, Refusal
 from services.web.sessions.needed import MayOnlyRead
 

@@ -16,9 +16,9 @@ import asyncpg
 from batzen.errors import LASTING, BatzenError
 from services.console.actions.domain import Ask
 from services.console.actions.kinds import Action
+from services.console.amounts import sum_of
 from services.console.desk import Visit, trouble_of
 from services.console.metrics import ACTIONS
-from services.console.payments.shown import sum_of
 from services.web.failures import Failure
 
 _logger = logging.getLogger(__name__)

@@ -10,6 +10,7 @@ from typing import Final
 
 from batzen.cli import money
 from batzen.type.v1.money_pb2 import Money
+from services.console import amounts
 
 REASON_CHARACTERS_MAX: Final = 300
 """It stands in an entry of the audit beside ids and the amount."""
@@ -131,7 +132,7 @@ def read_amount(text: str, currency_code: str, *, name: str = "amount") -> Money
 
 def plain(amount: Money) -> str:
     """Return the figure of an amount as it is written into a field: `1250.50`."""
-    return money.shown(amount.amount_minor, amount.currency_code).rpartition(" ")[0].replace("'", "")
+    return amounts.plain(amount.amount_minor, amount.currency_code)
 
 
 def require_seen(ask: Ask) -> None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from batzen.status.v1.status_pb2 import Payment
 from services.console.actions.domain import Ask, Input, Preview, plain
 from services.console.actions.kinds import Action
-from services.console.payments.shown import Badge, state_of, sum_of
+from services.console.amounts import sum_of
+from services.console.payments.shown import Badge, state_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""How the console writes amounts, instants and names. Pure: integers in, text out, nothing is ever a float."""
+"""How the operating pages write instants, names and the cells of tables. Pure: nothing is ever a float."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 from babel.dates import format_datetime
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from batzen.cli.money import DIGITS, DIGITS_USUAL
 from batzen.type.v1.money_pb2 import Money
+from services.console.amounts import plain, sum_of
 from services.console.operating.blocks import Cell, CellKind, Tone
 
 ZONE: Final = ZoneInfo("Europe/Zurich")
@@ -23,32 +23,10 @@ _STEPS: Final = (("d", 86_400), ("h", 3_600), ("min", 60))
 _PAYMENT: Final = re.compile(r"pay_[A-Za-z0-9]{1,64}")
 
 
-def digits_of(currency_code: str) -> int:
-    """Return how many digits of an amount stand behind the point."""
-    return DIGITS.get(currency_code, DIGITS_USUAL)
-
-
-def plain(amount_minor: int, currency_code: str) -> str:
-    """Return `1250.50`, for programs."""
-    digits = digits_of(currency_code)
-    sign = "-" if amount_minor < 0 else ""
-    units = str(abs(amount_minor)).rjust(digits + 1, "0")
-    return f"{sign}{units[:-digits]}.{units[-digits:]}" if digits else f"{sign}{units}"
-
-
-def money(amount_minor: int, currency_code: str) -> str:
-    """Return `CHF 1’250.50`, which no line breaks."""
-    text = plain(abs(amount_minor), currency_code)
-    whole, point, fraction = text.partition(".")
-    grouped = f"{int(whole):,}".replace(",", "’")
-    sign = "−" if amount_minor < 0 else ""
-    return f"{sign}{currency_code}\N{NO-BREAK SPACE}{grouped}{point}{fraction}"
-
-
 def amount(value: Money, *, tone: Tone = Tone.PLAIN) -> Cell:
     """Return an amount for a table."""
     return Cell(
-        text=money(value.amount_minor, value.currency_code),
+        text=sum_of(value),
         kind=CellKind.NUMBER,
         tone=tone,
         raw=f"{plain(value.amount_minor, value.currency_code)} {value.currency_code}",
@@ -57,7 +35,7 @@ def amount(value: Money, *, tone: Tone = Tone.PLAIN) -> Cell:
 
 def amounts(values: Iterable[Money]) -> str:
     """Return amounts of several currencies in one line."""
-    return ", ".join(money(value.amount_minor, value.currency_code) for value in values) or NOTHING
+    return ", ".join(sum_of(value) for value in values) or NOTHING
 
 
 def count(value: int, *, tone: Tone = Tone.PLAIN) -> Cell:

@@ -11,9 +11,9 @@ from starlette.responses import Response, StreamingResponse
 
 from batzen.errors import BatzenError
 from batzen.status.v1.status_pb2 import ListPaymentsRequest, ListPaymentsResponse, Payment, PaymentFilter
+from services.console.amounts import plain
 from services.console.desk import Visit
 from services.console.operating.blocks import Cell, Column, Row
-from services.console.operating.cells import plain
 from services.console.operating.exporting import cut_short, head, lines
 from services.console.payments import filters
 from services.console.payments.shown import state_name

@@ -14,7 +14,8 @@ from batzen.gateway.v1.transfers_pb2 import Transfer
 from batzen.orchestrator.v1 import orchestrator_pb2
 from batzen.orchestrator.v1.orchestrator_pb2 import GetPaymentPlanResponse
 from batzen.status.v1.status_pb2 import Payment
-from services.console.payments.shown import Badge, Moment, amount, fact_words, moment, sum_of, words
+from services.console.amounts import sum_of, written
+from services.console.payments.shown import Badge, Moment, fact_words, moment, words
 
 TONES: Final = {
     "SUCCEEDED": "good",
@@ -78,7 +79,7 @@ def amounts_of(payment: Payment) -> Iterator[tuple[str, str]]:
     currency = payment.total.currency_code
     yield "Total", sum_of(payment.total)
     for descriptor, value in payment.snapshot.amounts.ListFields():
-        yield words(descriptor.name.removesuffix("_minor")), amount(value, currency)
+        yield words(descriptor.name.removesuffix("_minor")), written(value, currency)
 
 
 def facts_of(payment: Payment, answer: GetPaymentPlanResponse) -> Iterator[tuple[str, str]]:
@@ -114,7 +115,7 @@ def attempts_of(attempts: Iterable[Attempt]) -> Iterator[AttemptRow]:
             ("Balance", one.balance_transaction_id),
         )
         moved = [
-            f"{amount(minor, currency)} {word}"
+            f"{written(minor, currency)} {word}"
             for minor, word in ((one.captured_minor, "taken"), (one.capturable_minor, "held"))
             if minor
         ]
@@ -142,8 +143,8 @@ def bookings_of(entries: Iterable[LedgerEntry]) -> Iterator[Booking]:
         yield Booking(
             fact=fact_words(one.fact),
             account=one.account,
-            debit=amount(minor, currency) if minor > 0 else "",
-            credit=amount(-minor, currency) if minor < 0 else "",
+            debit=written(minor, currency) if minor > 0 else "",
+            credit=written(-minor, currency) if minor < 0 else "",
             at=moment(one.record_time),
             stripe_id=one.stripe_id,
             begins=one.transaction_id != before,

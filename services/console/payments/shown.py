@@ -1,4 +1,4 @@
-"""What pages of payments show of amounts, instants and states. Pure: texts are made here, with integers.
+"""What pages of payments show of instants and states. Pure.
 
 The console speaks English, as the command line and the runbook do, and says of each time which zone it is of.
 """
@@ -12,9 +12,7 @@ from zoneinfo import ZoneInfo
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from batzen.cli import money
 from batzen.status.v1.status_pb2 import Payment, Transition
-from batzen.type.v1.money_pb2 import Money
 from batzen.type.v1.payment_pb2 import PaymentState
 
 ZONE: Final = ZoneInfo("Europe/Zurich")
@@ -71,18 +69,6 @@ SHORT: Final = {
 """States whose names are long, as a table shows them."""
 FACTS: Final = {"bt": "Balance transaction"}
 """Facts of the ledger whose names say little."""
-
-
-def amount(minor: int, currency_code: str) -> str:
-    """Return `CHF 1'250.50`, which no line breaks."""
-    figure = money.shown(abs(minor), currency_code).rpartition(" ")[0]
-    sign = "\N{MINUS SIGN}" if minor < 0 else ""
-    return f"{sign}{currency_code}{SPACE}{figure}"
-
-
-def sum_of(message: Money) -> str:
-    """Return an amount as it is shown."""
-    return amount(message.amount_minor, message.currency_code)
 
 
 def moment(stamp: Timestamp) -> Moment:

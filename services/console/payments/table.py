@@ -10,10 +10,11 @@ from starlette.responses import Response
 
 from batzen.errors import by_reason
 from batzen.status.v1.status_pb2 import ListPaymentsRequest, Payment
+from services.console.amounts import sum_of, written
 from services.console.desk import Visit
 from services.console.payments import filters
 from services.console.payments.filters import Filters
-from services.console.payments.shown import Badge, Moment, amount, moment, state_of, sum_of, words
+from services.console.payments.shown import Badge, Moment, moment, state_of, words
 
 PATH: Final = "/payments"
 LIVE: Final = "/payments/live"
@@ -82,13 +83,13 @@ def method_of(payment: Payment) -> str:
 def _moved(payment: Payment) -> str:
     amounts, currency = payment.snapshot.amounts, payment.total.currency_code
     if amounts.disputed_open_minor:
-        return f"{amount(amounts.disputed_open_minor, currency)} disputed"
+        return f"{written(amounts.disputed_open_minor, currency)} disputed"
     if amounts.refunded_minor or amounts.refund_pending_minor:
-        return f"{amount(amounts.refunded_minor + amounts.refund_pending_minor, currency)} back"
+        return f"{written(amounts.refunded_minor + amounts.refund_pending_minor, currency)} back"
     if amounts.capturable_minor:
-        return f"{amount(amounts.capturable_minor, currency)} held"
+        return f"{written(amounts.capturable_minor, currency)} held"
     if amounts.captured_minor and amounts.captured_minor != payment.total.amount_minor:
-        return f"{amount(amounts.captured_minor, currency)} taken"
+        return f"{written(amounts.captured_minor, currency)} taken"
     return ""
 
 

@@ -16,7 +16,8 @@ from batzen.orchestrator.v1.mails_pb2 import Mail, MailState
 from batzen.orchestrator.v1.webhooks_pb2 import WebhookDelivery
 from batzen.status.v1.status_pb2 import Transition
 from batzen.type.v1.payment_pb2 import PaymentSnapshot
-from services.console.payments.shown import Moment, amount, fact_words, moment_of, span, state_of, sum_of, words
+from services.console.amounts import sum_of, written
+from services.console.payments.shown import Moment, fact_words, moment_of, span, state_of, words
 
 JSON_CHARACTERS_MAX: Final = 2_000
 """Of a payload that is shown; it has no personal data, and may be long."""
@@ -178,7 +179,7 @@ def of_operators(
 
 def _amounts(amounts: PaymentSnapshot.Amounts, currency: str) -> Iterator[tuple[str, str]]:
     for descriptor, value in amounts.ListFields():
-        yield words(descriptor.name.removesuffix("_minor")), amount(value, currency)
+        yield words(descriptor.name.removesuffix("_minor")), written(value, currency)
 
 
 def _shortened(text: str) -> str:

@@ -9,7 +9,7 @@ from batzen.cli.diagnosis_view import KEEPERS, in_units
 from batzen.cli.diagnosis_view import verdict as in_words
 from batzen.orchestrator.v1.ops_pb2 import Diagnosis
 from batzen.type.v1.diagnosis_pb2 import Disagreement, Figure
-from services.console.payments.shown import sum_of
+from services.console.amounts import sum_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,13 +8,14 @@ from typing import Any, Final
 
 from starlette.datastructures import QueryParams
 
+from services.console.amounts import written
 from services.console.desk import Shell
 from services.console.payments import filters
 from services.console.payments.offers import Offer
 from services.console.payments.page import DASHBOARD, Sheet
 from services.console.payments.parts import AttemptRow, Booking, Record
 from services.console.payments.reading import Missing
-from services.console.payments.shown import Badge, amount, moment_of
+from services.console.payments.shown import Badge, moment_of
 from services.console.payments.table import CHOICES, Row, Table
 from services.console.payments.timeline import Entry
 from services.console.payments.verdict import Finding, Line, Verdict
@@ -61,11 +62,11 @@ def row(number: int, state_of: Badge, total: str, **more: Any) -> Row:
 
 
 ROWS: Final = (
-    row(1, Badge("Awaits method", "quiet"), amount(4_550, "CHF"), method=""),
-    row(2, Badge("Authorized", "busy"), amount(9_900, "CHF"), moved=f"{amount(9_900, 'CHF')} held"),
-    row(3, Badge("Disputed", "bad"), amount(125_000, "CHF"), attention=("Dispute due",)),
-    row(4, Badge("Partly refunded", "warn"), amount(75_000, "EUR"), moved=f"{amount(2_500, 'EUR')} back"),
-    row(5, Badge("Succeeded", "good"), amount(1_234_567, "JPY"), method="Twint", payer_id="payer_" + "x" * 60),
+    row(1, Badge("Awaits method", "quiet"), written(4_550, "CHF"), method=""),
+    row(2, Badge("Authorized", "busy"), written(9_900, "CHF"), moved=f"{written(9_900, 'CHF')} held"),
+    row(3, Badge("Disputed", "bad"), written(125_000, "CHF"), attention=("Dispute due",)),
+    row(4, Badge("Partly refunded", "warn"), written(75_000, "EUR"), moved=f"{written(2_500, 'EUR')} back"),
+    row(5, Badge("Succeeded", "good"), written(1_234_567, "JPY"), method="Twint", payer_id="payer_" + "x" * 60),
 )
 
 
@@ -90,11 +91,11 @@ def sheet(asked: str = "", **more: Any) -> Mapping[str, object]:
         "state": Badge("Partly refunded", "warn"),
         "settled": True,
         "reason": "",
-        "total": amount(12_000, "CHF"),
+        "total": written(12_000, "CHF"),
         "method": "Visa •••• 4242",
         "error": "",
         "attentions": (),
-        "amounts": (("Total", amount(12_000, "CHF")), ("Captured", amount(12_000, "CHF"))),
+        "amounts": (("Total", written(12_000, "CHF")), ("Captured", written(12_000, "CHF"))),
         "facts": (("Payer", "payer_17"), ("Sellers", "seller_1"), ("Opened", AT.text)),
         "offers": (Offer("refund", "Refund", ""), Offer("resolve", "Resolve", "quiet")),
         "timeline": (
@@ -118,8 +119,8 @@ def sheet(asked: str = "", **more: Any) -> Mapping[str, object]:
                 kind="Intent",
                 state="Succeeded",
                 counts=True,
-                amount=amount(12_000, "CHF"),
-                moved=f"{amount(12_000, 'CHF')} taken",
+                amount=written(12_000, "CHF"),
+                moved=f"{written(12_000, 'CHF')} taken",
                 method="Visa 4242",
                 error="",
                 mismatch="",
@@ -128,14 +129,14 @@ def sheet(asked: str = "", **more: Any) -> Mapping[str, object]:
             ),
         ),
         "bookings": (
-            Booking(fact="Captured", account="stripe_clearing", debit=amount(12_000, "CHF"), credit="", at=AT,
+            Booking(fact="Captured", account="stripe_clearing", debit=written(12_000, "CHF"), credit="", at=AT,
                     stripe_id="ch_JR0BKR6kv48EzturelsEdTuf", begins=True),
-            Booking(fact="Captured", account="seller:seller_1", debit="", credit=amount(12_000, "CHF"), at=AT,
+            Booking(fact="Captured", account="seller:seller_1", debit="", credit=written(12_000, "CHF"), at=AT,
                     stripe_id="ch_JR0BKR6kv48EzturelsEdTuf", begins=False),
         ),
         "records": (
             Record(name="refund_fogGydraOuN9ekfPcMeqYAYo", stripe_id="re_fogGydraOuN9ekfPcMeq", kind="Refund",
-                   state=Badge("Succeeded", "good"), amount=amount(2_500, "CHF"), detail="by anna", at=AT),
+                   state=Badge("Succeeded", "good"), amount=written(2_500, "CHF"), detail="by anna", at=AT),
         ),
         "verdict": Verdict(words="all records agree", is_good=True, is_moving=False, with_stripe=False,
                            keepers=("plan", "status"), lines=(Line(name="total", cells=("CHF 120.00", "CHF 120.00"),
@@ -152,7 +153,7 @@ DISAGREES: Final = Verdict(
     is_moving=True,
     with_stripe=True,
     keepers=("plan", "status", "ledger"),
-    lines=(Line(name="captured", cells=("", amount(12_000, "CHF"), amount(9_000, "CHF")), differs=True),),
+    lines=(Line(name="captured", cells=("", written(12_000, "CHF"), written(9_000, "CHF")), differs=True),),
     findings=(
         Finding(
             check="LEDGER_CAPTURED",

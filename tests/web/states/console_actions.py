@@ -10,8 +10,9 @@ from services.console.actions.approving import ApprovalPage, ApprovalRow
 from services.console.actions.domain import Input, Preview
 from services.console.actions.kinds.refund import BEARERS, WHY
 from services.console.actions.views import AskPage, Confirmation, ReviewPage
+from services.console.amounts import written
 from services.console.desk import Shell
-from services.console.payments.shown import Badge, amount, moment_of
+from services.console.payments.shown import Badge, moment_of
 from services.web.failures import Failure
 from tests.web.state import State
 from tests.web.states.console import NOW, PAYMENT_ID, TROUBLE, state
@@ -31,20 +32,20 @@ CHANGED: Final = Failure(
 )
 PREVIEW: Final = Preview(
     consequences=(
-        f"{amount(75_000, 'CHF')} go back to the payer’s method. This cannot be undone.",
+        f"{written(75_000, 'CHF')} go back to the payer’s method. This cannot be undone.",
         "What sellers had of it is taken back afterwards; the payer does not wait for that.",
     ),
     lines=(
-        ("The payer gets back", amount(75_000, "CHF")),
-        ("Refundable now", amount(75_000, "CHF")),
-        ("seller_1 gives back", amount(63_750, "CHF")),
+        ("The payer gets back", written(75_000, "CHF")),
+        ("Refundable now", written(75_000, "CHF")),
+        ("seller_1 gives back", written(63_750, "CHF")),
     ),
 )
 BEYOND: Final = Preview(
     consequences=PREVIEW.consequences,
     lines=PREVIEW.lines,
-    warning=f"The terms of this payment give back {amount(37_500, 'CHF')} until 24 Dec 2026, 12:00:00 CET. Your reason "
-    "is kept as why more goes back.",
+    warning=f"The terms of this payment give back {written(37_500, 'CHF')} until 24 Dec 2026, 12:00:00 CET. Your "
+    "reason is kept as why more goes back.",
 )
 
 
@@ -54,7 +55,7 @@ def ask(**errors: str) -> dict[str, object]:
         "page": AskPage(
             title="Refund",
             payment_id=PAYMENT_ID,
-            total=amount(75_000, "CHF"),
+            total=written(75_000, "CHF"),
             state=Badge("Succeeded", "good"),
             path=f"/payments/{PAYMENT_ID}/refund",
             inputs=(
@@ -63,7 +64,7 @@ def ask(**errors: str) -> dict[str, object]:
                     label="Amount in CHF",
                     kind="amount",
                     value="750.00",
-                    hint=f"Up to {amount(75_000, 'CHF')}.",
+                    hint=f"Up to {written(75_000, 'CHF')}.",
                 ),
                 Input(name="why", label="Why", kind="select", value=WHY[0][0], options=WHY),
                 Input(name="bearer", label="At whose cost", kind="select", value="shared", options=BEARERS),
@@ -84,16 +85,16 @@ def review(
     return {
         "page": ReviewPage(
             title="Refund",
-            button=f"Refund {amount(75_000, 'CHF')}",
+            button=f"Refund {written(75_000, 'CHF')}",
             payment_id=PAYMENT_ID,
-            total=amount(75_000, "CHF"),
+            total=written(75_000, "CHF"),
             state=Badge("Succeeded", "good"),
             path=f"/payments/{PAYMENT_ID}/refund",
             preview=preview,
             hidden={"amount": "750.00"},
             form="form",
             needs=Confirmation(typed=typed, released=released),
-            moved=amount(75_000, "CHF"),
+            moved=written(75_000, "CHF"),
             typed="750.00",
             reason="",
             errors=errors,
@@ -120,7 +121,7 @@ def row(said: Badge, **more: Any) -> ApprovalRow:
         request_id=REQUEST_ID,
         title="Refund",
         payment_id=PAYMENT_ID,
-        amount=amount(75_000, "CHF"),
+        amount=written(75_000, "CHF"),
         state=said,
         asked_by="anna",
         at=moment_of(NOW),

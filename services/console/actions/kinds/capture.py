@@ -10,8 +10,9 @@ from batzen.status.v1.status_pb2 import Payment
 from batzen.type.v1.money_pb2 import Money
 from services.console.actions.domain import Ask, Input, Preview, plain, read_amount
 from services.console.actions.kinds import TIMEOUT_S, Action
+from services.console.amounts import sum_of
 from services.console.desk import Visit
-from services.console.payments.shown import moment, sum_of
+from services.console.payments.shown import moment
 
 REST: Final = (("release", "Release it"), ("keep", "Keep it held, for another capture"))
 

@@ -10,8 +10,9 @@ from batzen.gateway.v1.disputes_pb2 import AcceptDisputeRequest, Dispute, GetDis
 from batzen.status.v1.status_pb2 import Payment
 from services.console.actions.domain import Ask, Input, Preview
 from services.console.actions.kinds import TIMEOUT_S, Action
+from services.console.amounts import sum_of
 from services.console.desk import Visit
-from services.console.payments.shown import sum_of, words
+from services.console.payments.shown import words
 from services.web.failures import Refusal
 
 FIELD: Final = "dispute"

@@ -10,9 +10,10 @@ from batzen.status.v1.status_pb2 import Payment
 from batzen.type.v1.money_pb2 import Money
 from services.console.actions.domain import FIELD_CHARACTERS_MAX, Ask, Input, Preview, Unreadable, plain, read_amount
 from services.console.actions.kinds import TIMEOUT_S, Action
+from services.console.amounts import sum_of
 from services.console.desk import Visit
 from services.console.payments.offers import refundable
-from services.console.payments.shown import moment, sum_of
+from services.console.payments.shown import moment
 
 WHY: Final = (
     ("REASON_REQUESTED_BY_PAYER", "The payer asked for it"),

@@ -10,8 +10,9 @@ from batzen.status.v1.status_pb2 import Payment
 from batzen.type.v1.money_pb2 import Money
 from services.console.actions.domain import Ask, Input, Preview, Unreadable, plain, read_amount
 from services.console.actions.kinds import TIMEOUT_S, Action, held_of
+from services.console.amounts import sum_of
 from services.console.desk import Visit
-from services.console.payments.shown import sum_of, words
+from services.console.payments.shown import words
 
 CHOICES: Final = (
     ("RESOLUTION_TRY_NOW", "Try at once what is to be done", "What is due later is tried now. It always fits."),

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from batzen.gateway.v1.disputes_pb2 import Dispute
+from services.console.amounts import written
 from services.console.operating import cells
 from services.console.operating.blocks import (
     Block,
@@ -269,7 +270,7 @@ def _forms(dispute: Dispute) -> tuple[Form, ...]:
 
 
 def _accept(dispute: Dispute) -> Form:
-    lost = cells.money(dispute.amount.amount_minor, dispute.amount.currency_code)
+    lost = written(dispute.amount.amount_minor, dispute.amount.currency_code)
     return Form(
         key="accept",
         title="Give the dispute up",

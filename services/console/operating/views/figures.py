@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from typing import Final
 
 from batzen.orchestrator.v1.ops_pb2 import PaymentFigures
+from services.console.amounts import digits_of, plain, written
 from services.console.operating import cells
 from services.console.operating.blocks import (
     Block,
@@ -182,9 +183,7 @@ def _tiles(found: Sequence[PaymentFigures], currency: str) -> Tiles:
         key="in-short",
         title=f"In short, in {currency}",
         tiles=(
-            Tile(
-                name="Revenue", value=cells.money(revenue, currency), note=f"{cells.money(refunded, currency)} refunded"
-            ),
+            Tile(name="Revenue", value=written(revenue, currency), note=f"{written(refunded, currency)} refunded"),
             Tile(name="Started", value=cells.count(started).text),
             Tile(name="Conversion", value=share(converted, started).text, note="of started payments, paid since"),
             Tile(name="Declines", value=cells.count(sum(one.declined_count for one in found)).text),
@@ -212,14 +211,14 @@ def _money(days: Sequence[str], found: Sequence[PaymentFigures], currency: str) 
     return Chart(
         key="money",
         title=f"Revenue and refunds, {currency}",
-        says=f"{cells.money(sum(revenue), currency)} taken and {cells.money(sum(refunded), currency)} given back "
+        says=f"{written(sum(revenue), currency)} taken and {written(sum(refunded), currency)} given back "
         f"in {len(days)} days.",
         days=days,
         lines=(
-            Line(name="Revenue", values=revenue, texts=[cells.money(one, currency) for one in revenue]),
-            Line(name="Refunded", values=refunded, texts=[cells.money(one, currency) for one in refunded]),
+            Line(name="Revenue", values=revenue, texts=[written(one, currency) for one in revenue]),
+            Line(name="Refunded", values=refunded, texts=[written(one, currency) for one in refunded]),
         ),
-        digits=cells.digits_of(currency),
+        digits=digits_of(currency),
     )
 
 
@@ -239,9 +238,9 @@ def _table(key: str, caption: str, head: str, pairs: Sequence[tuple[Cell, Paymen
 def _cells(row: PaymentFigures) -> tuple[Cell, ...]:
     def money(amount_minor: int) -> Cell:
         return Cell(
-            text=cells.money(amount_minor, row.currency_code),
+            text=written(amount_minor, row.currency_code),
             kind=CellKind.NUMBER,
-            raw=f"{cells.plain(amount_minor, row.currency_code)} {row.currency_code}",
+            raw=f"{plain(amount_minor, row.currency_code)} {row.currency_code}",
         )
 
     return (

@@ -9,6 +9,7 @@ from typing import Final
 from batzen.pricing.v1.price_book_pb2 import AdjustmentDirection, Discount, FeePlan, Funder, Revision, TaxRate
 from batzen.pricing.v1.pricing_pb2 import Quote, QuoteRow, RowKind
 from batzen.type.v1.money_pb2 import Money
+from services.console.amounts import plain, written
 from services.console.operating import cells
 from services.console.operating.blocks import (
     Cell,
@@ -228,8 +229,8 @@ def _totals(before: Quote, after: Quote) -> Tiles:
         key="totals",
         title="What the payer pays",
         tiles=(
-            Tile(name="As things stand", value=cells.money(was, before.currency_code)),
-            Tile(name="With the change", value=cells.money(will, after.currency_code)),
+            Tile(name="As things stand", value=written(was, before.currency_code)),
+            Tile(name="With the change", value=written(will, after.currency_code)),
             Tile(
                 name="Difference",
                 value=_more(will - was, before.currency_code),
@@ -282,7 +283,7 @@ def _compared(caption: str, head: str, pairs: Sequence[tuple[str, int | None, in
                     Cell(
                         text=_more((will or 0) - (was or 0), currency),
                         tone=Tone.QUIET if (will or 0) == (was or 0) else Tone.WARN,
-                        raw=f"{cells.plain((will or 0) - (was or 0), currency)} {currency}",
+                        raw=f"{plain((will or 0) - (was or 0), currency)} {currency}",
                     ),
                 ),
             )
@@ -300,7 +301,7 @@ def _name(row: QuoteRow) -> str:
 def _more(amount_minor: int, currency: str) -> str:
     if not amount_minor:
         return "No change"
-    return f"{'+' if amount_minor > 0 else ''}{cells.money(amount_minor, currency)}"
+    return f"{'+' if amount_minor > 0 else ''}{written(amount_minor, currency)}"
 
 
 def _revised(revision: Revision, now: datetime) -> tuple[Cell, ...]:
@@ -329,7 +330,7 @@ def _fee(plan: FeePlan) -> str:
         return f"{len(plan.tiers)} tiers"
     parts = [f"{plan.percent}\N{NO-BREAK SPACE}%"] if plan.percent else []
     if plan.HasField("fixed"):
-        parts.append(cells.money(plan.fixed.amount_minor, plan.fixed.currency_code))
+        parts.append(written(plan.fixed.amount_minor, plan.fixed.currency_code))
     return " + ".join(parts)
 
 
@@ -338,14 +339,14 @@ def _worth(discount: Discount) -> str:
     worth = (
         f"{discount.percent}\N{NO-BREAK SPACE}%"
         if discount.WhichOneof("value") == "percent"
-        else cells.money(discount.fixed.amount_minor, discount.fixed.currency_code)
+        else written(discount.fixed.amount_minor, discount.fixed.currency_code)
     )
     return f"{worth} {'more' if is_more else 'less'}"
 
 
 def _typed(amount: Money) -> str:
     """Return an amount as one types it."""
-    return f"{cells.plain(amount.amount_minor, amount.currency_code)} {amount.currency_code}"
+    return f"{plain(amount.amount_minor, amount.currency_code)} {amount.currency_code}"
 
 
 def _change(entry: Entry, given: Mapping[str, str]) -> tuple[Field, ...]:

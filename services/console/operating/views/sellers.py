@@ -8,6 +8,7 @@ from typing import Final
 
 from batzen.gateway.v1.ops_pb2 import GetBalancesResponse, Receivable
 from batzen.gateway.v1.sellers_pb2 import CreateOnboardingLinkResponse, Payout, SellerAccount
+from services.console.amounts import plain, written
 from services.console.operating import cells
 from services.console.operating.blocks import (
     Block,
@@ -178,10 +179,10 @@ def _owed(balance: GetBalancesResponse.Balance) -> Cell:
     """Return what a seller is owed: a balance above 0 is debited with more, so it is the other way round."""
     owed = -balance.amount.amount_minor
     return Cell(
-        text=cells.money(owed, balance.amount.currency_code),
+        text=written(owed, balance.amount.currency_code),
         kind=CellKind.NUMBER,
         tone=Tone.BAD if owed < 0 else Tone.PLAIN,
-        raw=f"{cells.plain(owed, balance.amount.currency_code)} {balance.amount.currency_code}",
+        raw=f"{plain(owed, balance.amount.currency_code)} {balance.amount.currency_code}",
     )
 
 
