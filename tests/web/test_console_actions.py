@@ -87,6 +87,7 @@ async def test_a_console_that_died_after_the_call_is_sent_the_same_form_and_make
 async def test_an_outcome_that_is_not_known_is_said_and_the_same_is_sent_again(suite: Suite) -> None:
     payment_id = await paid(suite, 5_000)
     path = f"/payments/{payment_id}/refund"
+    counted = await Counted.since_now(suite, "console")
     async with logged_in(suite) as browser:
         form = await refund_form(browser, payment_id, "10.00")
         await suite.kill("orchestrator")
@@ -105,6 +106,23 @@ async def test_an_outcome_that_is_not_known_is_said_and_the_same_is_sent_again(s
     assert "outcome not known" in unknown.text
     assert "ipv4:" not in unknown.text
     assert await refunds_of(suite, payment_id) == [1_000]
+    assert await counted.of("batzen_console_actions_total", kind="refund", outcome="unknown") >= 1
+
+
+async def test_what_the_service_refuses_is_said_and_done_by_nobody(suite: Suite) -> None:
+    """A page that was open before the payer paid, or an address that is typed: what is paid is not called off."""
+    payment_id = await paid(suite, 5_000)
+    path = f"/payments/{payment_id}/cancel"
+    counted = await Counted.since_now(suite, "console")
+    async with logged_in(suite) as browser:
+        refused = await send(browser, path, form_of(await browser.get(path), path), reason="too late")
+
+    assert refused.status_code == 409
+    assert "not done" in refused.text
+    assert "Nothing was done." in refused.text
+    assert await _captured(suite, payment_id) == 5_000
+    assert (await _audit(suite, payment_id))[-2:] == ["cancel.asked", "cancel.outcome"]
+    assert await counted.of("batzen_console_actions_total", kind="cancel", outcome="refused") >= 1
 
 
 async def test_of_two_operators_at_once_one_refunds_and_the_other_looks_again(suite: Suite) -> None:
@@ -367,9 +385,16 @@ async def test_what_was_asked_for_may_be_withdrawn_or_declined_once(suite: Suite
         counted = await Counted.since_now(suite, "console")
         withdrawn = await send(asker, f"{approval}/decline", form_of(await asker.get(approval), f"{approval}/decline"))
         late = await send(colleague, f"{approval}/release", release, typed="2100.00")
+        form = await refund_form(asker, large, "2200.00")
+        asked = await send(asker, f"/payments/{large}/refund", form, reason="a wish", typed="2200.00")
+        approval = asked.headers["location"]
+        decline = form_of(await colleague.get(approval), f"{approval}/decline")
+        declined, twice = [await send(colleague, f"{approval}/decline", decline) for _ in range(2)]
 
     assert (withdrawn.status_code, late.status_code) == (303, 409)
+    assert (declined.status_code, twice.status_code) == (303, 409)
     assert await counted.of("batzen_console_approvals_decided_total", kind="refund", decision="withdrawn") >= 1
+    assert await counted.of("batzen_console_approvals_decided_total", kind="refund", decision="declined") >= 1
     assert await refunds_of(suite, large) == []
 
 

@@ -63,6 +63,14 @@ def test_every_figure_of_the_fronts_that_counts_is_moved_by_a_test() -> None:
         assert times > (file == Path(__file__).name), f"{file} says nothing of {figure}"
 
 
+@pytest.mark.parametrize("figure", [console.ACTIONS, console.APPROVALS_DECIDED])
+def test_each_outcome_of_what_operators_do_is_moved_by_a_test(figure: Metric) -> None:
+    said = (Path(__file__).parent / MOVED_BY[figure.name]).read_text(encoding="utf-8")
+    outcome = figure.labels[-1]
+
+    assert [value for value in outcome.values if f'{outcome.name}="{value}"' not in said] == []
+
+
 @pytest.mark.parametrize(
     ("error", "limit"),
     [
