@@ -1,4 +1,5 @@
-"""A release beside the one before it, on the schema of each, while payments go on: no call fails, nothing is lost.
+"""A release beside the one before it, on the schema of each, while payments go on: no call fails, nothing is lost, and
+no browser misses anything, of the services and of both fronts.
 
 The next release is the same code with migrations of its own: columns, a table and an index to begin with, and one that
 takes a column away in the end. So what is shown is the mechanism: pods that wait for their schema, statements that live
@@ -21,21 +22,28 @@ import asyncpg
 import pytest
 
 from local.databases import ServiceDatabase
-from local.environments import SERVICES, migration_environment
+from local.environments import migration_environment
 from local.processes import ROOT, Child
 from local.suite import Suite
 from services.runtime.database.connections import plain_dsn
 from services.runtime.database.migrations import load
 from tests.eventually import eventually
-from tests.suite.cluster import Cluster
+from tests.suite.cluster import DEPLOYED, Cluster
 from tests.suite.cluster_load import Say, under_load
 from tests.suite.cluster_payers import Load
 from tests.suite.journeys import Traveller
 from tests.suite.pods import Pod, as_the_manifest_says
 
 SEED: Final = int(os.environ.get("BATZEN_ROLLING_SEED") or random.SystemRandom().randrange(1_000_000))
-WRITTEN_MOST: Final = {"orchestrator": "payments", "gateway": "payments", "status": "payments", "pricing": "quotes"}
-"""The table of each service that each payment writes."""
+WRITTEN_MOST: Final = {
+    "orchestrator": "payments",
+    "gateway": "payments",
+    "status": "payments",
+    "pricing": "quotes",
+    "bff": "sessions",
+    "console": "sessions",
+}
+"""The table of each service that each payment writes, and of each front that each request reads."""
 EXPAND: Final = """-- expand
 ALTER TABLE {table} ADD COLUMN next_note text, ADD COLUMN next_flag boolean;
 CREATE INDEX {table}_by_next_note ON {table} (tenant_id, next_note) WHERE next_note IS NOT NULL;
@@ -72,7 +80,7 @@ class NextRelease:
         """Make the tree."""
         for part in ("services", "batzen"):
             shutil.copytree(ROOT / part, root / part)
-        for service in SERVICES:
+        for service in DEPLOYED:
             migrations = root / "services" / service / "migrations"
             number = len(load(migrations)) + 1
             table = WRITTEN_MOST[service]
@@ -98,7 +106,7 @@ class NextRelease:
 
     async def undo(self) -> None:
         """Give the suite its own schema back."""
-        for service in SERVICES:
+        for service in DEPLOYED:
             owner = await asyncpg.connect(plain_dsn(self._suite.owner_url(service)))
             try:
                 await owner.execute(UNDO.format(table=WRITTEN_MOST[service]))
@@ -116,6 +124,7 @@ async def test_two_releases_side_by_side_on_both_schemas_fail_no_call(
         wrongs = await under_load(suite, traveller, load, lambda cluster: upgrade(suite, cluster, following), say)
     assert load.failures == []
     assert wrongs == []
+    assert load.came_back > 0, "no browser's stream met the end of a pod: nothing was shown of streams"
 
 
 @asynccontextmanager
@@ -129,7 +138,7 @@ async def released(suite: Suite, root: Path) -> AsyncIterator[NextRelease]:
 
 async def upgrade(suite: Suite, cluster: Cluster, following: NextRelease) -> None:
     """Bring the next release, go back once, bring it again, and take away what only the one before needed."""
-    for service in SERVICES:
+    for service in DEPLOYED:
         cluster.roots[service] = following.root
         first = await waits_for_its_schema(suite, cluster, service)
         await following.migrate(service)
@@ -138,7 +147,7 @@ async def upgrade(suite: Suite, cluster: Cluster, following: NextRelease) -> Non
         await cluster.roll(service)  # back, on the new schema
         cluster.roots[service] = following.root
         await cluster.roll(service)
-    for service in SERVICES:
+    for service in DEPLOYED:
         await following.migrate(service, "--contract")
         await cluster.roll(service)
 
