@@ -2,13 +2,20 @@
 
 It does what a real one does, strictly: a code is good once, for a minute, for who shows the verifier it was asked with,
 and a token says when the person chose. A deployment has the platform's own issuer.
+
+    python -m local.login_page URL CONSOLE_URL CLIENT_SECRET_FILE
+
+serves it at URL, of this machine, beside a console that runs out of an image.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import secrets
+import signal
+import sys
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections import OrderedDict
@@ -17,8 +24,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
-from urllib.parse import unquote, urlencode
+from urllib.parse import unquote, urlencode, urlsplit
 
 import jwt
 from aiohttp import web
@@ -30,6 +38,7 @@ from local.front_keys import FrontKey, front_key
 from local.issuer import DEFAULT_TENANT
 from local.ports import HOST
 from services.console.login.domain import challenge_of
+from services.console.login.pages import CALLBACK
 from services.web.assertions import key_id
 
 CLIENT_ID: Final = "batzen-console"
@@ -83,7 +92,7 @@ class LoginPage:
     redirect_uri: str
     """The only address it sends anybody back to."""
     key: FrontKey
-    client_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    client_secret: str = field(repr=False)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _codes: OrderedDict[str, _Code] = field(default_factory=OrderedDict)
 
@@ -221,9 +230,12 @@ class LoginPage:
 
 
 @asynccontextmanager
-async def serving_login(directory: Path, *, port: int, redirect_uri: str) -> AsyncIterator[LoginPage]:
-    """Serve on a port of this machine while inside; its key is in `directory`."""
-    page = LoginPage(port=port, redirect_uri=redirect_uri, key=front_key(directory, "login"))
+async def serving_login(
+    directory: Path, *, port: int, redirect_uri: str, client_secret: str = ""
+) -> AsyncIterator[LoginPage]:
+    """Serve on a port of this machine while inside; its key is in `directory`. Without a secret it makes one."""
+    secret = client_secret or secrets.token_urlsafe(32)
+    page = LoginPage(port=port, redirect_uri=redirect_uri, key=front_key(directory, "login"), client_secret=secret)
     application = web.Application()
     application.add_routes(
         [
@@ -271,3 +283,24 @@ button:hover { border-color: light-dark(#1d4fd7, #7ea6ff); } button span { displ
 <button name="as" value="nobody" class="quiet">Cancel</button>
 </form></main></body></html>"""
 )
+
+
+async def _serve(url: str, console_url: str, *, client_secret: str) -> None:
+    """Serve until SIGTERM, with a key of its own for this run."""
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    port = urlsplit(url).port
+    if port is None or url != f"http://{HOST}:{port}":
+        raise SystemExit(f"{url} is not http://{HOST}:<port>: it asks for no password, and listens on loopback alone.")
+    with TemporaryDirectory() as directory:
+        serving = serving_login(
+            Path(directory), port=port, redirect_uri=f"{console_url}{CALLBACK}", client_secret=client_secret
+        )
+        async with serving:
+            await ended.wait()
+
+
+if __name__ == "__main__":
+    _url, _console_url, _file = sys.argv[1:]
+    asyncio.run(_serve(_url, _console_url, client_secret=Path(_file).read_text(encoding="utf-8").strip()))

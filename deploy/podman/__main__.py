@@ -64,6 +64,9 @@ def _tell(console: Console, pods: Pods, *, file: Path, ready_s: float) -> None:
         )
     for front, whose in (("bff", "pages and REST of payers"), ("console", "pages of operators")):
         console.print(f"  [cyan]{front:13}[/] http://{HOST}:{pods.ports[front]}   [dim]{whose}[/]")
+    console.print(
+        f"  [cyan]{'log-in':13}[/] http://{HOST}:{pods.ports['login']}   [dim]asks who you are, and for no password[/]"
+    )
     console.print(f"  [cyan]{'stand-in':13}[/] {HOST}:{pods.ports['sandbox']}   [dim]for Stripe[/]")
     console.print(f"  [cyan]{'tokens':13}[/] {short(file)}")
     logs = f"{short(Path(sys.executable))} -m deploy.podman logs --follow status-server"

@@ -1,6 +1,7 @@
 """A port of this machine that leads to one which a container has on its own loopback, as `kubectl port-forward` does.
 
-The stand-in listens there alone, since it checks no secrets; a payer's bank page is on it.
+The stand-in listens there alone, since it checks no secrets; a payer's bank page is on it. So does where operators log
+in.
 """
 
 from __future__ import annotations

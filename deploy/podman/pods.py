@@ -40,6 +40,8 @@ READY_S: Final = 90.0
 """For a pod of a slow machine; a quiet one takes three seconds."""
 LOOK_S: Final = 0.2
 """Between two looks at something that podman does not tell of by itself."""
+FORWARDED: Final = {"sandbox": "gateway-sandbox", "login": "console-login"}
+"""What listens on a pod's own loopback alone, and is reached on this machine: port of `local.ports` → container."""
 OVERLAY_IMAGES: Final = {"postgres": f"localhost/{POSTGRES}:{LOCAL_TAG}"}
 """What the overlay takes from a registry, and we make."""
 
@@ -161,16 +163,11 @@ async def running_pods(
         await _step(report, "migrations", pods.run_to_end, wanted.jobs)
         await _step(report, "pods of the services", pods.play, [wanted.server(name) for name in PROCESSES])
         await _step(report, "services", pods.until_ready, PROCESSES)
-        execute = store.podman_command("exec", "--interactive", "gateway-sandbox")
-        await stack.enter_async_context(
-            forwarding(
-                execute,
-                {**os.environ, **store.environ},
-                host=HOST,
-                port=ports["sandbox"],
-                inside_port=ports["sandbox"],
-            )
-        )
+        for name, container in FORWARDED.items():
+            execute = store.podman_command("exec", "--interactive", container)
+            environ = {**os.environ, **store.environ}
+            there = forwarding(execute, environ, host=HOST, port=ports[name], inside_port=ports[name])
+            await stack.enter_async_context(there)
         async with pods.client("service", sub=SUBJECTS["service"]) as batzen:
             await add_seller(batzen, SUBJECTS["seller"])
         yield pods

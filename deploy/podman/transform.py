@@ -33,9 +33,15 @@ POD_FIELDS_LEFT_OUT: Final = (
 )
 CONTAINER_FIELDS_LEFT_OUT: Final = ("startupProbe", "readinessProbe", "livenessProbe", "lifecycle", "ports")
 SECRET_PREFIX: Final = "secret-"  # noqa: S105 of a ConfigMap's name
-SANDBOX_ADDRESS: Final = "127.0.0.1:7200"
-"""Where the overlay has the stand-in listen, inside of the gateway's pod."""
 HOST: Final = "127.0.0.1"
+ON_LOOPBACK: Final[Mapping[str, str]] = {
+    "sandbox": f"{HOST}:7200",
+    "login": f"{HOST}:7091",
+    "bff": f"{HOST}:7080",
+    "console": f"{HOST}:7090",
+}
+"""What the overlay says is on this machine's loopback, by the names of `local.ports`: what stands in for others listens
+there inside of a pod, and browsers find it and the fronts there."""
 
 Document = dict[str, Any]
 
@@ -131,8 +137,10 @@ def _pod(
             container["ports"] = published
         container["image"] = images.get(container["image"].partition(":")[0], container["image"])
         for setting in container.get("env", []):
-            if "value" in setting and "sandbox" in ports:
-                setting["value"] = setting["value"].replace(SANDBOX_ADDRESS, f"{HOST}:{ports['sandbox']}")
+            if "value" in setting:
+                setting["value"] = _with_ports(setting["value"], ports)
+        if "command" in container:
+            container["command"] = [_with_ports(word, ports) for word in container["command"]]
     for volume in spec.get("volumes", []):
         if "secret" in volume:
             volume["configMap"] = {"name": SECRET_PREFIX + volume.pop("secret")["secretName"]}
@@ -141,6 +149,14 @@ def _pod(
     document = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": spec}
     grace_s = spec.get("terminationGracePeriodSeconds", 30) - pre_stop_s
     return Pod(name=name, document=document, config_maps=tuple(config_maps[key] for key in needed), grace_s=grace_s)
+
+
+def _with_ports(said: str, ports: Mapping[str, int]) -> str:
+    """Return a setting with the ports of this run in place of those that the overlay names."""
+    for name, address in ON_LOOPBACK.items():
+        if name in ports:
+            said = said.replace(address, f"{HOST}:{ports[name]}")
+    return said
 
 
 def _published(name: str, declared: Iterable[Document], ports: Mapping[str, int]) -> list[Document]:

@@ -25,6 +25,7 @@ from tests.deploy.confined import breaches
 from tests.deploy.images import Images, skip_without
 from tests.deploy.times import took
 from tests.eventually import WITHIN_S, eventually
+from tests.web.logging_in import OPERATOR, log_in
 
 pytestmark = pytest.mark.deploy
 
@@ -107,6 +108,18 @@ async def test_a_front_answers_browsers(pods: Pods, front: str) -> None:
         answer = await http.get(f"http://127.0.0.1:{pods.ports[front]}/livez")
 
     assert (answer.status_code, answer.text) == (200, "ok\n")
+
+
+async def test_an_operator_logs_in(pods: Pods) -> None:
+    headers = {"accept": "text/html", "sec-fetch-site": "same-origin"}
+    url = f"http://{HOST}:{pods.ports['console']}"
+    async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False, timeout=20) as browser:
+        back = await log_in(browser, OPERATOR)
+        page = await browser.get("/payments")
+
+    assert back.status_code == 303, back.text
+    assert page.status_code == 200, page.text
+    assert "Olivia" in page.text
 
 
 @pytest.mark.parametrize("service", PROCESSES)

@@ -71,6 +71,18 @@ def test_a_pod_is_given_its_own_secrets_and_no_other() -> None:
     assert pod.document["spec"]["volumes"] == [{"name": "database", "configMap": {"name": "secret-status-database"}}]
 
 
+def test_what_is_on_loopback_is_found_at_the_ports_of_the_run() -> None:
+    overlay = deployment()
+    [container] = overlay["spec"]["template"]["spec"]["containers"]
+    container["command"] = ["python", "-m", "local.login_page", "http://127.0.0.1:7091", "http://127.0.0.1:7090"]
+    container["env"] = [{"name": "BATZEN_OIDC_ISSUER", "value": "http://127.0.0.1:7091"}]
+    [pod] = plan([SETTINGS, secret("status-database"), overlay], ports=PORTS | {"login": 9091}, images={}).servers
+    [found] = pod.document["spec"]["containers"]
+
+    assert found["command"][-2:] == ["http://127.0.0.1:9091", "http://127.0.0.1:7090"]
+    assert found["env"] == [{"name": "BATZEN_OIDC_ISSUER", "value": "http://127.0.0.1:9091"}]
+
+
 def test_ports_are_opened_to_this_machine_alone_and_only_those_that_are_asked_for() -> None:
     [pod] = plan(DOCUMENTS, ports=PORTS, images={}).servers
 

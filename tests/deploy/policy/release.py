@@ -13,6 +13,8 @@ from tests.deploy.policy.rule import rule
 from tests.deploy.rendering import ROOT, Document
 
 DIGEST: Final = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
+STAND_INS: Final = {"sandbox", "login"}
+"""Containers of the local overlay: what stands in for Stripe, and for the platform's own issuer of operators."""
 LOCAL: Final = {"localhost/batzen:local", "localhost/batzen-sandbox:local", "postgres:16"}
 
 
@@ -28,7 +30,7 @@ def images_are_pinned(manifests: Manifests) -> Iterator[str]:
                 yield f"{pod.name} runs {image or 'no image'}"
             if container.get("imagePullPolicy") == "Never":
                 yield f"{pod.name} never pulls {image}"
-    ours = {one.get("image") for pod in manifests.suite for one in pod.containers if one.get("name") != "sandbox"}
+    ours = {one.get("image") for pod in manifests.suite for one in pod.containers if one.get("name") not in STAND_INS}
     if len(ours) != 1:
         yield f"the suite runs of {len(ours)} images: {ours}"
 
@@ -42,8 +44,8 @@ def nothing_of_a_laptop_is_in_a_cluster(manifests: Manifests) -> Iterator[str]:
             yield f"{pod.name} is none of the suite's"
         for container in pod.containers:
             environment = manifests.environment(container)
-            if "sandbox" in container.get("image", "") or container.get("name") == "sandbox":
-                yield f"{pod.name} holds the stand-in"
+            if "sandbox" in container.get("image", "") or container.get("name") in STAND_INS:
+                yield f"{pod.name} holds what stands in for others"
             for name in ("STRIPE_API_BASE", "BATZEN_REFLECTION", "BATZEN_CRASH_RECORD", "BATZEN_CRASH_FILE"):
                 if name in environment:
                     yield f"{pod.name} is told {name}"
