@@ -15,7 +15,14 @@ from batzen.type.v1.money_pb2 import Money
 from services.console.operating import cells, exporting
 from services.console.operating.blocks import Cell, Column, Form, Row, Table, Tone
 from services.console.operating.drafts import changed, last_day
-from services.console.operating.views import attention, dead_letters, disputes, prices, sellers, subscriptions
+from services.console.operating.views import (
+    attention,
+    dead_letters,
+    disputes,
+    price_changes,
+    sellers,
+    subscriptions,
+)
 from services.web.assets import Assets
 from services.web.failures import Refusal
 from services.web.pages import Pages
@@ -175,7 +182,7 @@ def test_html_in_a_text_stays_text() -> None:
 def test_a_change_that_is_not_of_its_end_leaves_a_coupon_its_end(until: str, day: str) -> None:
     coupon = Discount(discount_id="spring", percent="10")
     coupon.valid_until.FromDatetime(datetime.fromisoformat(until))
-    unchanged = {field.name: field.value for field in prices.try_form(coupon, {}).fields}
+    unchanged = {field.name: field.value for field in price_changes.try_form(coupon, {}).fields}
 
     new = changed(coupon, unchanged | {"percent": "20"})
 

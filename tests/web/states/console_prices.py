@@ -19,7 +19,7 @@ from services.console.operating.answers_reader import DayAnswers
 from services.console.operating.blocks import Block, Page, View
 from services.console.operating.pages import figures as figures_page
 from services.console.operating.pages import prices as prices_page
-from services.console.operating.views import figures, prices, satisfaction
+from services.console.operating.views import figures, price_changes, price_comparison, prices, satisfaction
 from tests.web.states.console_pages import NOW, at, chf, listed, state
 
 RATE: Final = TaxRate(
@@ -162,7 +162,7 @@ STATES: Final = {
         _page(
             "CH.standard.2024-01-01",
             ("VAT rates", f"{prices.PATH}/tax-rates"),
-            (prices.tax_rates([RATE, RATE_BEFORE], now=NOW), prices.try_form(RATE, {})),
+            (prices.tax_rates([RATE, RATE_BEFORE], now=NOW), price_changes.try_form(RATE, {})),
         )
     ),
     "price-book-tried": state(
@@ -170,9 +170,9 @@ STATES: Final = {
             "standard",
             ("Fee plans", f"{prices.PATH}/fee-plans"),
             (
-                *prices.comparison(quote(1_230), quote(1_530)),
-                prices.try_form(PLAN, GIVEN),
-                prices.put_form(PLAN, GIVEN),
+                *price_comparison.comparison(quote(1_230), quote(1_530)),
+                price_changes.try_form(PLAN, GIVEN),
+                price_changes.put_form(PLAN, GIVEN),
             ),
         )
     ),
@@ -180,7 +180,11 @@ STATES: Final = {
         _page(
             "spring",
             ("Discounts", f"{prices.PATH}/discounts"),
-            (prices.unchanged(), *prices.comparison(quote(1_230), quote(1_230)), prices.try_form(COUPON, {})),
+            (
+                price_comparison.unchanged(),
+                *price_comparison.comparison(quote(1_230), quote(1_230)),
+                price_changes.try_form(COUPON, {}),
+            ),
         ),
         may_act=False,
     ),

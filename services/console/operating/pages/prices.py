@@ -25,6 +25,7 @@ from services.console.operating.blocks import Block, Page, Table, View
 from services.console.operating.drafts import Entry, cart_of, changed, draft_of
 from services.console.operating.listing import Listing
 from services.console.operating.showing import acting, back_to, show, text_of
+from services.console.operating.views import price_changes, price_comparison
 from services.console.operating.views import prices as views
 from services.web.failures import Refusal
 from services.web.security.forms import Form
@@ -104,7 +105,9 @@ def _table(entries: Sequence[Entry], kind: str, visit: Visit) -> Table:
 
 async def _entry(visit: Visit) -> Response:
     revisions = await _revisions(visit)
-    return show(visit, _page(visit, revisions[-1], (*_history(visit, revisions), views.try_form(revisions[-1], {}))))
+    return show(
+        visit, _page(visit, revisions[-1], (*_history(visit, revisions), price_changes.try_form(revisions[-1], {})))
+    )
 
 
 async def _try(visit: Visit) -> Response:
@@ -112,9 +115,11 @@ async def _try(visit: Visit) -> Response:
     given = {name: value.strip() for name, value in visit.request.query_params.items()}
     new = changed(entry, given)
     before, after = await _priced(visit, given, None), await _priced(visit, given, draft_of(new))
-    note = (views.unchanged(),) if before.total == after.total and before.sellers == after.sellers else ()
-    put = (views.put_form(entry, given),) if visit.may_act else ()
-    page = _page(visit, entry, (*note, *views.comparison(before, after), views.try_form(entry, given), *put))
+    note = (price_comparison.unchanged(),) if before.total == after.total and before.sellers == after.sellers else ()
+    put = (price_changes.put_form(entry, given),) if visit.may_act else ()
+    page = _page(
+        visit, entry, (*note, *price_comparison.comparison(before, after), price_changes.try_form(entry, given), *put)
+    )
     return show(visit, page)
 
 
