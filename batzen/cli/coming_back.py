@@ -11,6 +11,7 @@ from rich.text import Text
 from batzen.cli import moments, money, options, tellings
 from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, print_json
+from batzen.cli.starting import TIMINGS, When
 from batzen.client import Client, new_request_id
 from batzen.orchestrator.v1.orchestrator_pb2 import PreservePaymentRequest, ResumePaymentRequest
 from batzen.type.v1.money_pb2 import Money
@@ -22,9 +23,11 @@ batzen preserve pay_…   (for 5 minutes)
 batzen preserve pay_… --for 2h --reason "fetches a card"
 
 Exit code 0 once it is kept; until then it does not expire."""
-RESUME_EPILOG: Final = """Example:
+RESUME_EPILOG: Final = """Examples:
 
 batzen resume pay_…   (then: batzen pay --payment pay_…)
+
+batzen resume pay_… --timing scheduled   (where the payer may choose; `batzen pay --offer-timing`)
 
 Exit code 0 once the payer can go on, 1 if it costs something else now."""
 
@@ -68,12 +71,17 @@ def resume(
     context: typer.Context,
     *,
     payment_id: options.PaymentId,
+    timing: Annotated[
+        When | None, typer.Option(help="When the money is taken, as its payer chose.", show_default=False)
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Let the payer go on where they left, with a fresh form or page."""
 
     async def work(client: Client, _: Connection) -> Exit:
         request = ResumePaymentRequest(request_id=new_request_id(), payment_id=payment_id)
+        if timing is not None:
+            request.timing = TIMINGS[timing]
         answer = await client.orchestrator.ResumePayment(request)
         if as_json:
             document = as_document(answer)

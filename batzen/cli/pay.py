@@ -46,6 +46,8 @@ batzen pay --amount "60 CHF" --timing scheduled --at 10s
 
 batzen pay --amount "60 CHF" --timing scheduled --at 2027-03-28T02:30
 
+batzen pay --amount "60 CHF" --offer-timing scheduled --at 2d --start-only   (then: batzen resume)
+
 batzen pay --amount "80 CHF" --checkout       (waits for you to pay there)
 
 batzen pay --amount "80 CHF" --checkout --card 3ds --3ds succeed
@@ -110,6 +112,10 @@ def pay(
     ] = None,
     reference: Annotated[str, typer.Option(metavar="REFERENCE", help="A reference of yours.")] = "",
     timing: Annotated[When, typer.Option(help="When the money is taken.")] = When.NOW,
+    offer_timing: Annotated[
+        list[When] | None,
+        typer.Option(help="What the payer may choose instead; may be repeated.", show_default=False),
+    ] = None,
     at: Annotated[
         Moment | None,
         typer.Option(
@@ -153,10 +159,11 @@ def pay(
     if sale and seller:
         refuse("--sale names the sellers; leave --seller out.")
     sales = tuple(Sale(*options.read_named_amount(text)) for text in sale or [])
-    if (at is not None) != (timing is When.SCHEDULED):
-        refuse("Give --at with --timing scheduled, and only then.")
-    if (capture_at is not None or release) and timing is not When.HOLD:
-        refuse("--capture-at and --release are for --timing hold.")
+    possible = {timing, *(offer_timing or [])}
+    if (at is not None) != (When.SCHEDULED in possible):
+        refuse("Give --at with --timing scheduled, or where that is offered, and only then.")
+    if (capture_at is not None or release) and When.HOLD not in possible:
+        refuse("--capture-at and --release are for --timing hold, or where that is offered.")
 
     async def work(client: Client, connection: Connection) -> Exit:
         if payment is not None:
@@ -178,6 +185,7 @@ def pay(
                 booking_ids=tuple(booking or ()),
                 client_reference=reference,
                 when=timing,
+                offered=tuple(offer_timing or ()),
                 charge_at=at,
                 capture_at=capture_at,
                 release_before_lapse=release,

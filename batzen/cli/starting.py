@@ -65,6 +65,8 @@ class Wanted:
     booking_ids: tuple[str, ...] = ()
     client_reference: str = ""
     when: When = When.NOW
+    offered: tuple[When, ...] = ()
+    """What else its payer may choose."""
     charge_at: Moment | None = None
     capture_at: Moment | None = None
     release_before_lapse: bool = False
@@ -72,6 +74,11 @@ class Wanted:
     on_page: bool = False
     """On Stripe's page, instead of the site's own form."""
     keep_method: bool = False
+
+
+def _offered(wanted: Wanted) -> list[Timing]:
+    """Return what the payer may choose among: with what is taken until they do, or nothing."""
+    return [TIMINGS[one] for one in dict.fromkeys((wanted.when, *wanted.offered))] if wanted.offered else []
 
 
 async def start(client: Client, wanted: Wanted) -> PaymentSession:
@@ -95,6 +102,7 @@ async def start(client: Client, wanted: Wanted) -> PaymentSession:
         session_type=wanted.session_type,
         return_url=RETURN_URL,
         timing=TIMINGS[wanted.when],
+        timings_offered=_offered(wanted),
         collection=Collection.COLLECTION_CHECKOUT if wanted.on_page else Collection.COLLECTION_ELEMENTS,
         keep_method=wanted.keep_method,
         release_before_lapse=wanted.release_before_lapse,

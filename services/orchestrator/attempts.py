@@ -1,5 +1,5 @@
-"""The attempts of a held payment: what its payer pays with is made anew where it is over, of another kind, or of a
-price that does not stand any more.
+"""The attempts of a held payment: what its payer pays with is made anew where it is over, of another kind, of another
+timing than the payer chose, or of a price that does not stand any more.
 
 Never are two attempts open. The one that is there is cancelled or expired at Stripe first, and Stripe's answer awaited;
 while that is not known, none is made. The process may die
@@ -8,6 +8,9 @@ while that is not known, none is made. The process may die
 - after that, before it is saved: what a cancelled attempt means was saved before, so whoever sees it next, by the same
   request or by its webhook, takes it for the payer's turn without an attempt;
 - after the new price was taken: it was saved, under the number of its quote;
+- before the new timing was saved: the payment has the one before and nothing to pay with, and what is made for whoever
+  comes next is of that; the request that is carried on ends it once more. An old attempt that was paid has its timing;
+- after that: what is made next is of the new timing, whoever has it made (`domain/timings.py`);
 - after the new one was made, before that is saved: it has the number after the old one's, and a request id that is
   derived from it and from the bookings. Whoever goes on asks the gateway what there is first, and finds it.
 """
@@ -22,13 +25,13 @@ from datetime import datetime
 from typing import Final
 
 from batzen.pricing.v1 import pricing_pb2
-from services.errors import FailedPrecondition, InvalidRequest, PeerUnavailable, ServiceError
-from services.orchestrator.domain import transitions
+from services.errors import FailedPrecondition, FieldInvalid, InvalidRequest, PeerUnavailable, ServiceError
+from services.orchestrator.domain import timings, transitions
 from services.orchestrator.domain.errors import AttemptOpen, PaymentState
 from services.orchestrator.domain.payment import EXPIRABLE, OUTCOME_UNKNOWN, derived_id
 from services.orchestrator.domain.plan import Plan, Request
 from services.orchestrator.domain.price import Price
-from services.orchestrator.domain.terms import Collection
+from services.orchestrator.domain.terms import Collection, Timing
 from services.orchestrator.peers import Peers
 from services.orchestrator.peers.refusals import ATTEMPT_OPEN, REQUEST_EXPIRED, REQUEST_ID_REUSED
 from services.orchestrator.steps import Steps
@@ -80,12 +83,14 @@ class Attempts:
             raise
         await self._outbox.try_flush_outbox(work)
 
-    async def look(self, work: UnitOfWork, *, point: str, collection: Collection | None = None) -> Change:
+    async def look(
+        self, work: UnitOfWork, *, point: str, collection: Collection | None = None, timing: Timing | None = None
+    ) -> Change:
         """See how the attempt of a payment stands that waits for its payer, and whether its price does; change nothing.
 
         Raises `PaymentState` where it is not the payer's turn, `AttemptOpen` where that is not known, what the platform
-        says of its bookings, what pricing and Stripe's limits refuse of a new price, and `MetadataTooLarge` where it
-        could not be collected as `collection` says.
+        says of its bookings, what pricing and Stripe's limits refuse of a new price, `MetadataTooLarge` where it
+        could not be collected as `collection` says, and `FieldInvalid` where `timing` is not the payer's to choose.
         """
         _refuse_unless_payers_turn(work)
         # A page ends by itself, and Stripe's word of it may be on its way, or lost: the payer would be sent nowhere.
@@ -93,6 +98,8 @@ class Attempts:
         seen = read(work.plan.payment_id)
         work.apply((await crash_points.call(f"{point}.look", seen)).observation)
         _refuse_unless_payers_turn(work)
+        if timing is not None:
+            self._refuse_unless_offered(work.plan, timing)
         await self._peers.bookings.check_payable(work.plan)
         if collection is not None:
             await self._refuse_too_much_metadata(work.plan, collection)
@@ -105,25 +112,41 @@ class Attempts:
                 raise
         return change
 
-    async def renew(self, work: UnitOfWork, change: Change, request: Request, *, point: str) -> None:
-        """See that the payer has an attempt to pay with, of the kind and at the price that it has to have now.
+    async def renew(
+        self, work: UnitOfWork, change: Change, request: Request, *, point: str, timing: Timing | None = None
+    ) -> None:
+        """See that the payer has an attempt to pay with, of the kind, the timing and the price that it has to have now.
 
         One that is open and right stays as it is. What `look` saw must have been saved with the request. Raises
         `AttemptOpen` when Stripe does not say that the old one is over, `PaymentState` when that took or holds money,
         which is applied, or when there never will be another.
         """
         plan, price_now = work.plan, change.price
+        is_chosen = timing is not None and timing is not plan.terms.timing
         is_wrong = change.is_new_price or _is_page(plan) is not (plan.collection is Collection.CHECKOUT)
-        if is_wrong and not plan.latest_snapshot.needs_attempt:
+        is_open = not plan.latest_snapshot.needs_attempt
+        if is_open and (is_wrong or is_chosen or not timings.is_proven(plan)):
             try:
                 await self._end_current(work, request, point=point)
             except FailedPrecondition:
                 await self._let_go(work, change, point=point)
                 raise
+        if timing is not None and is_chosen:
+            plan.terms, plan.course = timings.chosen(plan, timing, is_alone=is_open, now=self._now())
+            await work.save(f"{point}.timing", request=request)
         if price_now is not None:
             await self._take(work, change, price_now, request, point=point)
         if plan.latest_snapshot.needs_attempt:
             await self._begin(work, point=point)
+
+    def _refuse_unless_offered(self, plan: Plan, timing: Timing) -> None:
+        """Refuse what is not the payer's to choose. The timing that the payment has is no choice."""
+        if timing is plan.terms.timing:
+            return
+        offered = [one for one in timings.open_to(plan) if not timings.is_over(plan.terms, one, self._now())]
+        if timing not in offered:
+            names = ", ".join(f"TIMING_{one}" for one in dict.fromkeys((plan.terms.timing, *offered)))
+            raise FieldInvalid(field="timing", detail=f"must be one that the payer may choose: {names}")
 
     async def _quoted(self, plan: Plan, point: str) -> Change:
         """Return another quote where the payment's does not stand any more: the same for whoever asks next."""
@@ -201,6 +224,7 @@ class Attempts:
             raise PaymentState(state=plan.latest_snapshot.state) from refusal
         plan.cancel_outcome = None
         work.apply(made.observation)
+        plan.terms = timings.proven(plan)
         work.client_secret, work.checkout_url = made.client_secret, made.checkout_url
 
 

@@ -10,7 +10,7 @@ from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.status.v1 import status_pb2
 from services.errors import FieldInvalid, FieldMissing
 from services.orchestrator import refund_policies
-from services.orchestrator.domain import refund
+from services.orchestrator.domain import refund, timings
 from services.orchestrator.domain.errors import PaymentNotFound, PaymentState, RefundExceedsRefundable
 from services.orchestrator.domain.plan import Plan, Stage
 from services.orchestrator.held_payments import HeldPayments
@@ -91,7 +91,7 @@ class Queries:
         if plan.quote_id:
             quote = await self._peers.pricing.quote(plan.quote_id)
             session.quote.CopyFrom(quote if own_payer() is None else for_payer(quote))
-        if plan.stage is Stage.COLLECTING:
+        if plan.stage is Stage.COLLECTING and timings.is_proven(plan):
             return session, await self._sessions.fill(session)
         return session, await self._peers.gateway.counting_attempt(plan.payment_id)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.status.v1 import status_pb2
 from batzen.type.v1 import payment_pb2
+from services.orchestrator.domain import timings
 from services.orchestrator.domain.plan import Stage
 from services.orchestrator.peers import Peers
 from services.orchestrator.peers.gateway import CountingAttempt
@@ -34,7 +35,7 @@ class PaymentSessions:
             return session
         if work.client_secret or work.checkout_url:
             session.client_secret, session.checkout_url = work.client_secret, work.checkout_url
-        else:
+        elif timings.is_proven(plan):
             await self.fill(session)
         return session
 

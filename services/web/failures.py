@@ -52,7 +52,7 @@ MENDABLE: Final = frozenset(
     {
         "ATTEMPT_OPEN", "FIELD_INVALID", "FIELD_MISSING", "FORM_UNKNOWN", "HOSTED_CHECKOUT_REQUIRED", "LOGIN_REQUIRED",
         "METHOD_REFUSED", "PAYMENT_METHOD_NOT_FOUND", "PRICE_CHANGED", "REFUNDABLE_CHANGED",
-        "REFUND_EXCEEDS_REFUNDABLE", "STARTS_PAUSED", "SUBMIT_EXPIRED", "UNAUTHENTICATED",
+        "REFUND_EXCEEDS_REFUNDABLE", "STARTS_PAUSED", "SUBMIT_EXPIRED", "TIMING_CHANGED", "UNAUTHENTICATED",
     }
 )  # fmt: skip
 """Refusals that last for the same request, and after which a person may try again: otherwise, or later."""

@@ -279,6 +279,14 @@ async def test_a_payer_goes_away_and_comes_back(up: Up) -> None:
     assert (code, "client_secret" in resumed["session"]) == (0, False), resumed
 
 
+async def test_a_payer_chooses_to_be_charged_later(up: Up) -> None:
+    offered = ("--offer-timing", "scheduled", "--at", "2d", "--start-only", "--json")
+    _, begun = await up.batzen("pay", "--amount", "9 CHF", *offered)
+    code, resumed = await up.batzen("resume", begun["payment_id"], "--timing", "scheduled", "--json")
+    assert (code, resumed["session"]["timing"]) == (0, "TIMING_SCHEDULED"), resumed
+    assert len(resumed["session"]["timings_offered"]) == 2
+
+
 async def test_a_watch_ends_when_nothing_more_is_awaited(up: Up) -> None:
     _, paid = await up.batzen("pay", "--amount", "7 CHF", "--json")
 

@@ -13,7 +13,7 @@ from services.orchestrator.domain.recovery import Interruption, interruption
 from services.orchestrator.sessions import PaymentSessions, redact
 from services.orchestrator.unit_of_work import UnitOfWork
 from services.orchestrator.wire.responses import for_payer
-from services.orchestrator.wire.terms import check_collection, collection
+from services.orchestrator.wire.terms import check_collection, check_timing, collection, timing
 from services.shared import fields
 from services.wire import money
 
@@ -23,28 +23,30 @@ class ResumePayment(Command[ResumePaymentRequest, ResumePaymentResponse]):
 
     request_type = ResumePaymentRequest
     response_type = ResumePaymentResponse
-    kept_fields: ClassVar[tuple[str, ...]] = ("collection",)
+    kept_fields: ClassVar[tuple[str, ...]] = ("collection", "timing")
 
     def __init__(self, attempts: Attempts, sessions: PaymentSessions) -> None:
         self._attempts = attempts
         self._sessions = sessions
 
     def validate(self, message: ResumePaymentRequest) -> None:
-        """Refuse what names no payment, or a way to collect that there is not."""
+        """Refuse what names no payment, or a way to collect or a timing that there is not."""
         fields.payment_id(message.payment_id)
         if message.collection:  # unspecified leaves it
             check_collection(message.collection)
+        check_timing(message.timing)
 
     def payment_id(self, message: ResumePaymentRequest, key: RequestKey) -> str:
         """Return the payment that is named."""
         return message.payment_id
 
     async def perform(self, work: UnitOfWork, request: Request, message: ResumePaymentRequest) -> ResumePaymentResponse:
-        """See that there is an open attempt at a price that stands; nothing is taken before the payer submits."""
+        """See that there is an open attempt of the timing and at the price that hold; only a submit takes something."""
         plan = work.plan
         wanted = collection(message.collection) if message.collection else None
+        chosen = timing(message.timing) if message.timing else None
         async with self._attempts.changing(work):
-            change = await self._attempts.look(work, point="resume", collection=wanted)
+            change = await self._attempts.look(work, point="resume", collection=wanted, timing=chosen)
             if wanted is not None:
                 plan.course = replace(plan.course, collection=wanted)
             if not request.calling:
@@ -52,7 +54,7 @@ class ResumePayment(Command[ResumePaymentRequest, ResumePaymentResponse]):
                 recovered_from = Interruption.PRICE_CHANGED if change.is_new_price else interrupted
                 work.resume(recovered_from, fact=f"step:resume:{request.derived_id}")
                 await work.save("resume.begin", request=request)
-            await self._attempts.renew(work, change, request, point="resume")
+            await self._attempts.renew(work, change, request, point="resume", timing=chosen)
         response = ResumePaymentResponse(session=await self._sessions.of(work))
         _fill_price(response, plan, request)
         return response

@@ -80,7 +80,7 @@ class StartPayment(Command[StartPaymentRequest, StartPaymentResponse]):
         What it plans for a time that is past or too far away is refused before either.
         """
         payment = new_payment(message, request.payment_id, abandoned_after=self._abandoned_after)
-        problem = untimely(payment.terms, payment.course, now)
+        problem = untimely(payment.terms, now)
         # A repeat is answered as the first was, however late it comes.
         if problem is not None and not await store.is_known(request.key.tenant_id, request.payment_id):
             raise problem

@@ -12,7 +12,7 @@ from batzen.type.v1 import payment_pb2
 from services.errors import FieldInvalid, ServiceError
 from services.orchestrator.commands.command import Command, Withdrawn
 from services.orchestrator.decline_limits import DeclineLimits
-from services.orchestrator.domain import transitions
+from services.orchestrator.domain import timings, transitions
 from services.orchestrator.domain.errors import (
     HostedCheckoutRequired,
     MethodRefused,
@@ -20,6 +20,7 @@ from services.orchestrator.domain.errors import (
     PriceChanged,
     SubmitExpired,
     SubmitRefused,
+    TimingChanged,
     TooManyDeclines,
 )
 from services.orchestrator.domain.payment import SUBMITTABLE, WITHOUT_ATTEMPT, Observation, derived_id
@@ -30,6 +31,7 @@ from services.orchestrator.peers.refusals import REQUEST_EXPIRED, STRIPE_REFUSED
 from services.orchestrator.storage.store import Acceptance, Store
 from services.orchestrator.transition_outbox import TransitionOutbox
 from services.orchestrator.unit_of_work import UnitOfWork
+from services.orchestrator.wire.terms import check_timing, timing
 from services.runtime import crash_points
 from services.shared import fields
 from services.shared.refusals import Refusal
@@ -69,6 +71,7 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
             raise FieldInvalid(field="use_stripe_sdk", detail="must be unset without a token that the library made")
         if message.HasField("expected_total"):
             fields.money(message.expected_total, field="expected_total", least_minor=0)
+        check_timing(message.expected_timing, field="expected_timing")
 
     def payment_id(self, message: SubmitPaymentRequest, key: RequestKey) -> str:
         """Return the payment that is named."""
@@ -115,6 +118,7 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
             kinds=CONFIRMABLE,
             total_minor=None if expected is None else expected.amount_minor,
             currency_code=None if expected is None else expected.currency_code,
+            timing=timing(message.expected_timing) if message.expected_timing else None,
             changes=transitions.submitted_changes(),
         )
 
@@ -127,6 +131,7 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
             if request.send_before_time is not None and request.send_before_time <= self._now():
                 raise SubmitExpired
             _refuse_of_another_price(plan, request, message)
+            _refuse_of_another_timing(plan, request, message)
             await self._withdraw_if_tried_out(plan, request)
             await self._peers.bookings.check_payable(plan)
             work.enqueue(transitions.submitted(plan.latest_snapshot), self._submitted(request, message).fact)
@@ -222,7 +227,7 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
 
 def _refuse_unless_confirmable(plan: Plan) -> None:
     latest = plan.latest_snapshot
-    if latest.collection not in SUBMITTABLE or latest.needs_attempt:
+    if latest.collection not in SUBMITTABLE or latest.needs_attempt or not timings.is_proven(plan):
         raise PaymentState(state=latest.state)
     if plan.attempt_kind not in CONFIRMABLE:
         raise PaymentState(state=latest.state, collection=plan.collection)
@@ -239,8 +244,20 @@ def _refuse_of_another_price(plan: Plan, request: Request, message: SubmitPaymen
         if (expected.amount_minor, expected.currency_code) != (total_minor, currency_code):
             raise PriceChanged(total_minor=total_minor, currency_code=currency_code)
         return
-    priced_time = plan.course.priced_time
-    if priced_time is None or request.send_before_time is None:
+    _refuse_from_before(plan, request, plan.course.priced_time)
+
+
+def _refuse_of_another_timing(plan: Plan, request: Request, message: SubmitPaymentRequest) -> None:
+    """Refuse what its payer agreed to for another time, as of another price: a choice is made while it is held, too."""
+    if not message.expected_timing:
+        _refuse_from_before(plan, request, plan.terms.timing_time)
+    elif timing(message.expected_timing) is not plan.terms.timing:
+        raise TimingChanged(timing=plan.terms.timing)
+
+
+def _refuse_from_before(plan: Plan, request: Request, changed_time: datetime | None) -> None:
+    """Refuse what came before something of the payment changed that it does not name."""
+    if changed_time is None or request.send_before_time is None:
         return
-    if request.send_before_time - SUBMIT_AGE_MAX <= priced_time:
+    if request.send_before_time - SUBMIT_AGE_MAX <= changed_time:
         raise PaymentState(state=plan.latest_snapshot.state)

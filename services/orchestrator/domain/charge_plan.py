@@ -94,8 +94,13 @@ def turned(course: Course, now: datetime) -> Course:
 
 
 def zone_of(plan: Plan) -> ZoneInfo:
-    """Return the seller's zone; one that the data had once and has no more counts as the default."""
-    return local_time.zone(plan.terms.time_zone) or ZoneInfo(DEFAULT_ZONE)
+    """Return the seller's zone."""
+    return zone_named(plan.terms.time_zone)
+
+
+def zone_named(name: str) -> ZoneInfo:
+    """Return the zone of this name; one that the data had once and has no more counts as the default."""
+    return local_time.zone(name) or ZoneInfo(DEFAULT_ZONE)
 
 
 def is_charging(plan: Plan) -> bool:

@@ -64,6 +64,12 @@ class PriceChanged(FailedPrecondition):
     reason = "PRICE_CHANGED"
 
 
+class TimingChanged(FailedPrecondition):
+    """The payment is taken at another time than its payer was shown; nothing was charged. Show them the timing."""
+
+    reason = "TIMING_CHANGED"
+
+
 class MethodRefused(FailedPrecondition):
     """Stripe does not take this payment method; choose another."""
 

@@ -13,7 +13,7 @@ from services.orchestrator.domain.course import Course
 from services.orchestrator.domain.payment import Snapshot, derived_id
 from services.orchestrator.domain.price import Price
 from services.orchestrator.domain.quote import QuoteState
-from services.orchestrator.domain.terms import Collection, Terms
+from services.orchestrator.domain.terms import Collection, Terms, Timing
 from services.shared.split import Split
 from services.shared.states import AttemptKind, State
 
@@ -139,6 +139,8 @@ class FirstStep:
     total_minor: int | None = None
     """It is taken of a payment that costs so much; None of one at any price."""
     currency_code: str | None = None
+    timing: Timing | None = None
+    """It is taken of a payment of this timing; None of one of any."""
     changes: Mapping[str, object]
     """What it changes of the stored snapshot of a payment that needs nobody's attention."""
     decline_count: int | None = None

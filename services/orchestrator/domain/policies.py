@@ -58,10 +58,12 @@ def quote_ttl(terms: Terms, abandoned_after: timedelta) -> timedelta:
     """Return how long a quote has to stand: as long as its payer may take, and what is decided after their last try.
 
     That of a hold stands until the hold has ended, since it is redeemed by the first capture; that of a scheduled
-    charge until the last try of the latest that may be planned, and the payer's turn after it. What a quote holds is
-    given back as soon as its payment ends, so a long time costs nothing.
+    charge until the last try of the latest that may be planned, and the payer's turn after it; where the payer may
+    choose, the longest of what they may. What a quote holds is given back as soon as its payment ends, so a long time
+    costs nothing.
     """
-    longer = {Timing.MANUAL_CAPTURE: HOLD_MAX, Timing.SCHEDULED: LASTS_MAX}.get(terms.timing, timedelta())
+    lasts = {Timing.MANUAL_CAPTURE: HOLD_MAX, Timing.SCHEDULED: LASTS_MAX}
+    longer = max(lasts.get(timing, timedelta()) for timing in (terms.timing, *terms.timings_offered))
     return life_max(abandoned_after) + longer + LOOK_AGAIN_AFTER
 
 

@@ -1,4 +1,4 @@
-"""What a caller asked for with a start, beside what is priced. It never changes. Pure."""
+"""What a caller asked for with a start, beside what is priced. Only what its payer may choose changes. Pure."""
 
 from __future__ import annotations
 
@@ -32,6 +32,13 @@ class Terms:
     """The terms of one payment. A field that is added has a default: it is stored as JSON."""
 
     timing: Timing = Timing.IMMEDIATE
+    """As the start asked, or as the payer has chosen since."""
+    timings_offered: tuple[Timing, ...] = ()
+    """What the payer may choose among, in the order in which it is shown; empty where they have no choice."""
+    timing_time: datetime | None = None
+    """When the payer chose last: what was submitted before then was for another timing. None of what they did not."""
+    timing_attempt: int = 0
+    """From which attempt on they are known to be of the timing that was chosen."""
     collection: Collection = Collection.ELEMENTS
     """As the start asked for it; `Course.collection` is how it is now."""
     cancel_url: str = ""
@@ -39,7 +46,8 @@ class Terms:
     time_zone: str = DEFAULT_ZONE
     """Of the seller: the plan of tries keeps its local time."""
     charge_time: datetime | None = None
-    """When a scheduled payment was to be charged, as the start asked; `Course.charge_time` is when it is now."""
+    """When a scheduled payment was to be charged, as the start asked; `Course.charge_time` is when it is now. Also of
+    a payment that is not scheduled, and may become so."""
     charge_local_time: str = ""
     """The same by the clock of `time_zone`, where it was asked for so."""
     capture_time: datetime | None = None

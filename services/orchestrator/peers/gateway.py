@@ -365,11 +365,14 @@ def _next_attempt(plan: Plan, payer: payer_pb2.Payer | None) -> intents_pb2.Crea
     """Return what the plan's next attempt collects, under an id that is derived from its number.
 
     It is asked for anew, under another id, once a booking has come, which makes it say something else, and with each
-    charge of a plan, since what Stripe refused before may be mended. The gateway makes one attempt of a number,
+    charge of a plan, since what Stripe refused before may be mended; and of another timing, so that an answer is one to
+    what was asked. The gateway makes one attempt of a number,
     whatever ids it is asked for by.
     """
     attempt, wanted = plan.attempt + 1, attempts.next_attempt(plan)
     fact = f"step:intent:{attempt}:{plan.course.charge_tries}:{','.join(plan.booking_ids)}"
+    if plan.terms.timing_time is not None:
+        fact = f"{fact}:{plan.terms.timing}"
     request = intents_pb2.CreateIntentRequest(
         request_id=str(derived_id(plan.payment_id, fact)),
         payment_id=plan.payment_id,

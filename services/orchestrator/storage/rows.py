@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import asyncpg
 
@@ -29,6 +29,8 @@ from services.shared.split import Split
 from services.shared.states import AttemptKind, State
 
 W = TypeVar("W", State, QuoteState)
+CHOICE: Final = ("timing", "timing_time", "timing_attempt")
+"""The terms that a payer's choice changes."""
 
 
 def request(row: asyncpg.Record) -> Request:
@@ -118,6 +120,17 @@ def plan(row: asyncpg.Record) -> Plan:
         ],
         rejected=outbox["rejected"],
     )
+
+
+def choice(terms: Terms) -> str | None:
+    """Return what a payer's choice changes of stored terms; None where they made none.
+
+    The rest is never written again, so that a process of an older release drops nothing that it does not know.
+    """
+    if terms.timing_time is None:
+        return None
+    stored = codec.to_json(terms)
+    return json.dumps({name: stored[name] for name in CHOICE})
 
 
 def _word(kind: type[W], stored: str | None) -> W | None:

@@ -105,6 +105,9 @@ WITH target AS (
             AND coalesce((latest_snapshot ->> 'decline_count')::integer = :step_decline_count, true)
             AND (:step_total::bigint IS NULL
                 OR (total_minor, currency_code) IS NOT DISTINCT FROM (:step_total::bigint, :step_currency::text))
+            AND (:step_timing::text IS NULL OR terms ->> 'timing' IS NOT DISTINCT FROM :step_timing::text)
+            AND (terms ->> 'timing_time' IS NULL OR coalesce(course ->> 'kept_method_id', '') <> ''
+                OR attempt >= (terms ->> 'timing_attempt')::integer)
             AND latest_snapshot -> 'attentions' = '[]' AS is_plain
     FROM payments
     WHERE tenant_id = :tenant_id AND payment_id = :payment_id AND stage <> 'REFUSED'
@@ -162,6 +165,7 @@ _SAVE: Final = f"""held AS (
     UPDATE payments p SET ({", ".join(_MUTABLE)}) =
             ({", ".join(f":{name}" for name in _MUTABLE)}),
         quote_state = coalesce(:quote_state, p.quote_state),
+        terms = CASE WHEN :choice::jsonb IS NULL THEN p.terms ELSE p.terms || :choice::jsonb END,
         fence = p.fence + :release::boolean::integer,
         held_until = CASE WHEN :release THEN '-infinity' ELSE p.held_until END,
         lapses = CASE WHEN :release THEN 0 ELSE p.lapses END,

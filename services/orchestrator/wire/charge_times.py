@@ -35,7 +35,7 @@ def refuse_charge_time(request: pb.StartPaymentRequest) -> None:
     said = {"charge_time": request.HasField("charge_time"), "charge_local_time": bool(request.charge_local_time)}
     for field, is_set in said.items():
         if is_set:
-            raise FieldInvalid(field=field, detail="must be empty: only a scheduled payment has one")
+            raise FieldInvalid(field=field, detail="must be empty: only a payment that is or may be scheduled has one")
 
 
 def planned(request: TimeRequest, course: Course, *, time_zone: str) -> Course:

@@ -12,6 +12,7 @@ from batzen.orchestrator.v1 import ops_pb2, orchestrator_pb2
 from batzen.pricing.v1 import pricing_pb2
 from batzen.status.v1 import status_pb2
 from batzen.type.v1 import payment_pb2
+from services.orchestrator.domain import timings
 from services.orchestrator.domain.money_policy import Allowed
 from services.orchestrator.domain.payment import OUTCOME_NOT_RECORDED_YET
 from services.orchestrator.domain.plan import NextStep, Plan, Stage
@@ -135,6 +136,7 @@ def payment_plan(plan: Plan) -> orchestrator_pb2.PaymentPlan:
     message = orchestrator_pb2.PaymentPlan(
         payment_id=plan.payment_id,
         timing=f"TIMING_{plan.terms.timing}",
+        timings_offered=[f"TIMING_{one}" for one in timings.open_to(plan)],
         collection=f"COLLECTION_{plan.collection}",
         quote_id=plan.quote_id or "",
         seller_parts=_seller_parts(

@@ -7,11 +7,13 @@ from typing import Final
 
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from services.errors import FieldInvalid, FieldMissing
+from services.orchestrator.domain import timings
 from services.orchestrator.domain.course import Course
 from services.orchestrator.domain.plan import Plan
 from services.orchestrator.domain.terms import DEFAULT_ZONE, Collection, Terms, Timing
 from services.orchestrator.wire import charge_times
 from services.shared import fields
+from services.wire import fill_optional_instant
 
 CHECKOUT_TYPE_CHARACTERS_MAX: Final = 64
 CHECKOUT_DESCRIPTION_CHARACTERS_MAX: Final = 500
@@ -42,29 +44,35 @@ _COLLECTIONS_ASKED: Final = {collection: asked for asked, collection in _COLLECT
 
 
 def describe(session: pb.PaymentSession, plan: Plan) -> None:
-    """Say in a session what its payer has agreed to: when and how the money is taken."""
+    """Say in a session what its payer has agreed to, or may choose: when and how the money is taken."""
     session.timing = _TIMINGS_ASKED[plan.terms.timing]
     session.collection = _COLLECTIONS_ASKED[plan.collection]
     session.session_name = plan.session_name
     session.keep_method = plan.terms.keep_method or plan.terms.timing is Timing.SCHEDULED
-    if plan.course.charge_time is not None:
-        session.charge_time.FromDatetime(plan.course.charge_time)
-    if plan.terms.capture_time is not None:
-        session.capture_time.FromDatetime(plan.terms.capture_time)
+    fill_optional_instant(session, "charge_time", plan.course.charge_time)
+    if plan.terms.timing is Timing.MANUAL_CAPTURE:
+        fill_optional_instant(session, "capture_time", plan.terms.capture_time)
+    for one in timings.open_to(plan):
+        offered = session.timings_offered.add(timing=_TIMINGS_ASKED[one])
+        if one is Timing.SCHEDULED:
+            fill_optional_instant(offered, "charge_time", timings.charge_time(plan.terms))
+        elif one is Timing.MANUAL_CAPTURE:
+            fill_optional_instant(offered, "capture_time", plan.terms.capture_time)
 
 
 def check_terms(request: pb.StartPaymentRequest) -> None:
     """Refuse terms that are wrong, or that do not go together, whatever the state."""
-    if request.timing not in _TIMINGS:
-        raise FieldInvalid(field="timing", detail=fields.one_of(pb.Timing.items(), _TIMINGS))
+    check_timing(request.timing)
+    _check_offer(request)
     check_collection(request.collection)
     _check_page(request, is_page=_COLLECTIONS[request.collection] is Collection.CHECKOUT)
     charge_times.check_time_zone(request.time_zone)
-    if _TIMINGS[request.timing] is Timing.SCHEDULED:
-        course(request)
+    possible = {_TIMINGS[one] for one in (request.timing, *request.timings_offered)}
+    if Timing.SCHEDULED in possible:
+        charge_times.planned(request, Course(), time_zone=request.time_zone)
     else:
         charge_times.refuse_charge_time(request)
-    if _TIMINGS[request.timing] is Timing.MANUAL_CAPTURE:
+    if Timing.MANUAL_CAPTURE in possible:
         charge_times.instant(request, "capture_time")
     elif request.HasField("capture_time"):
         raise FieldInvalid(field="capture_time", detail="must be empty: only a hold (TIMING_MANUAL_CAPTURE) has one")
@@ -72,6 +80,32 @@ def check_terms(request: pb.StartPaymentRequest) -> None:
         raise FieldInvalid(
             field="release_before_lapse", detail="must not be set: only a hold (TIMING_MANUAL_CAPTURE) is released"
         )
+
+
+def _check_offer(request: pb.StartPaymentRequest) -> None:
+    """Refuse timings to choose among that there are not, or not so often, or without the one that holds until then."""
+    offered = request.timings_offered
+    if len(offered) > len(_TIMINGS_ASKED):
+        raise FieldInvalid(field="timings_offered", detail=f"must be at most {len(_TIMINGS_ASKED)} timings")
+    for place, one in enumerate(offered):
+        field = f"timings_offered[{place}]"
+        if one not in _TIMINGS_ASKED.values():
+            raise FieldInvalid(field=field, detail=fields.one_of(pb.Timing.items(), _TIMINGS_ASKED.values()))
+        if one in offered[:place]:
+            raise FieldInvalid(field=field, detail="must be another one than those before it")
+    if offered and _TIMINGS[request.timing] not in {_TIMINGS[one] for one in offered}:
+        raise FieldInvalid(field="timing", detail="must be one of `timings_offered`")
+
+
+def check_timing(asked: pb.Timing, *, field: str = "timing") -> None:
+    """Refuse a timing that there is not."""
+    if asked not in _TIMINGS:
+        raise FieldInvalid(field=field, detail=fields.one_of(pb.Timing.items(), _TIMINGS))
+
+
+def timing(asked: pb.Timing) -> Timing:
+    """Return a timing that was checked."""
+    return _TIMINGS[asked]
 
 
 def _check_page(request: pb.StartPaymentRequest, *, is_page: bool) -> None:
@@ -111,6 +145,7 @@ def terms(request: pb.StartPaymentRequest) -> Terms:
     expires_after = options.expire_after.ToTimedelta() if options.HasField("expire_after") else None
     return Terms(
         timing=_TIMINGS[request.timing],
+        timings_offered=tuple(_TIMINGS[one] for one in request.timings_offered),
         collection=_COLLECTIONS[request.collection],
         cancel_url=request.cancel_url,
         locale=request.payer.locale,
@@ -131,13 +166,12 @@ def terms(request: pb.StartPaymentRequest) -> Terms:
 
 def course(request: pb.StartPaymentRequest) -> Course:
     """Return the course that a payment begins with."""
-    if _TIMINGS[request.timing] is not Timing.SCHEDULED:
-        return Course()
-    return charge_times.planned(request, Course(), time_zone=request.time_zone or DEFAULT_ZONE)
+    return timings.begun(terms(request))
 
 
-def untimely(asked: Terms, begun: Course, now: datetime) -> FieldInvalid | None:
+def untimely(asked: Terms, now: datetime) -> FieldInvalid | None:
     """Return what is wrong with what a start plans for a time that is past, or too far away; None if nothing."""
     if asked.capture_time is not None and asked.capture_time <= now:
         return FieldInvalid(field="capture_time", detail="must be in the future")
-    return charge_times.untimely(begun, is_local=bool(asked.charge_local_time), start_time=now, now=now)
+    planned = timings.charge_planned(asked, Course())
+    return charge_times.untimely(planned, is_local=bool(asked.charge_local_time), start_time=now, now=now)
