@@ -28,6 +28,7 @@ from tests.gateway.pages import COMPLETE, CREATE_PAGE, EXPIRE_PAGE, EXPIRED, Pag
 from tests.gateway.samples import (
     AMOUNT_MINOR,
     CANCELED,
+    CREATE,
     REQUIRES_CAPTURE,
     REQUIRES_PAYMENT_METHOD,
     SUCCEEDED,
@@ -56,6 +57,18 @@ async def test_a_page_whose_answer_is_lost_is_made_once(pages: Pages, stripe: Sa
 
     session = await pages.session(opened.observation.payment_id)
     assert (opened.session.session_id, opened.session.url) == (session["id"], session["url"])
+
+
+async def test_a_machine_whose_clock_is_fourteen_hours_ahead_finds_what_was_made_and_makes_it_once(
+    place: Place,  # noqa: F811 a fixture
+) -> None:
+    request = place.payments.create_request()
+    place.clock.advance(timedelta(hours=14))
+    await place.stripe.fault(Kind.SERVER_ERROR, route=CREATE, after=True, stored=True)
+
+    await place.payments.gateway.CreateIntent(request)
+
+    assert len(await place.payments.intents(request.payment_id)) == 1
 
 
 async def test_a_page_that_may_be_there_is_settled_and_told_with_its_address(

@@ -12,8 +12,10 @@ from services.gateway.stripe_api.outcomes import MISSING, is_object
 from services.gateway.stripe_api.transport import Transport
 from services.shared.codec import Json
 
-CLOCKS_APART_MAX: Final = timedelta(hours=1)
-"""How far Stripe's clock may be from ours when we ask for what is newer than something of ours."""
+CLOCKS_APART_MAX: Final = timedelta(days=1)
+"""How far Stripe's clock may be from ours when we ask for what is newer than something of ours: what was made is not
+found otherwise, and made once more. A machine whose clock was set to local time is up to 14 hours off.
+"""
 
 
 class CustomerCalls:
