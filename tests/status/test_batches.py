@@ -259,8 +259,8 @@ async def test_of_a_thousand_writers_one_wins_each_revision(status: StatusServic
                 answer = await status.RecordTransition(request)
             except aio.AioRpcError as error:
                 refusal = refusal_of(error)
-                if refusal.code == "UNAVAILABLE":
-                    continue  # a connection takes only so many calls at once: the same again
+                if refusal.code in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
+                    continue  # a connection takes only so many calls at once, a machine too: the same again
                 assert refusal.reason == "REVISION_CONFLICT"
                 assert int(refusal.metadata["current_revision"]) > expected
                 expected, request = int(refusal.metadata["current_revision"]), None

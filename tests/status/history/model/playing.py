@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -87,8 +87,9 @@ async def play(
             earlier = memory.stored()
             await asyncio.sleep(seconds / 2)
             if bug is not None and bug not in IN_THE_END:
-                async with asyncio.timeout(ERRED_WITHIN_S):
-                    await memory.has_erred_enough.wait()
+                with suppress(TimeoutError):  # what was not found then may be in the next round
+                    async with asyncio.timeout(ERRED_WITHIN_S):
+                        await memory.has_erred_enough.wait()
             model.is_draining = False
             world.hush()
             await asyncio.wait(writing_tasks)
