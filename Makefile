@@ -160,11 +160,11 @@ $(STATE)/web.stamp: requirements/web.txt | $(STATE)/dev.stamp
 $(STATE)/web-node.stamp: tests/web/package-lock.json | $(BIN)/python
 	@echo "Installing what looks at pages (once) ..."
 	@mkdir -p $(STATE)/web-node && cp tests/web/package.json tests/web/package-lock.json tests/web/.npmrc $(STATE)/web-node
-	@if command -v npm > /dev/null; then npm ci --prefix $(STATE)/web-node --ignore-scripts --no-audit --no-fund --silent; \
+	@if command -v npm > /dev/null; then npm ci --prefix $(STATE)/web-node --ignore-scripts --no-audit --no-fund --loglevel=error > /dev/null; \
 	  else echo "No npm on this machine: accessibility, speed and Stripe's types are not looked at."; fi
 	@touch $@
 
-$(STATE)/typescript.stamp: $(PROTOS) $(wildcard clients/typescript/* clients/typescript/src/*) batzen/version.py | $(STATE)/dev.stamp
+$(STATE)/typescript.stamp: $(PROTOS) $(wildcard clients/typescript/* clients/typescript/src/*) batzen/version.py | $(STATE)/protoc.stamp
 	@if command -v npm > /dev/null; then echo "Making the TypeScript stubs ..."; clients/typescript/build.sh $(BIN)/python $(STATE)/typescript; \
 	  else echo "No npm on this machine: nothing is made for TypeScript."; fi
 	@touch $@
@@ -173,7 +173,7 @@ $(STATE)/bench.stamp: requirements/bench.txt bench/node/package-lock.json | $(ST
 	@echo "Installing what the suite is measured beside (once) ..."
 	@$(BIN)/python local/installing.py $<
 	@mkdir -p $(STATE)/node && cp bench/node/package.json bench/node/package-lock.json bench/node/.npmrc $(STATE)/node
-	@if command -v npm > /dev/null; then npm ci --prefix $(STATE)/node --ignore-scripts --no-audit --no-fund --silent; \
+	@if command -v npm > /dev/null; then npm ci --prefix $(STATE)/node --ignore-scripts --no-audit --no-fund --loglevel=error > /dev/null; \
 	  else echo "No npm on this machine: nothing will be measured beside Node."; fi
 	@touch $@
 

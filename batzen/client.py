@@ -12,9 +12,6 @@ One client per process is enough: it is safe to share among tasks, and calls sha
 from __future__ import annotations
 
 import os
-import secrets
-import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import asdict, dataclass
@@ -26,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 import grpc
 from grpc import aio
 
+from batzen import _request_ids
 from batzen._channel import Metadata, make_channel
 from batzen._tracing import callers_span
 from batzen._translation import TranslatingChannel
@@ -231,11 +229,5 @@ def token_in(environ: Mapping[str, str]) -> str:
     return token
 
 
-def new_request_id() -> str:
-    """Return a new `request_id`. Keep it with what you ask for: the same id makes a repeat harmless.
-
-    It is a UUID of version 7: ids made one after another stand together in an index, as do the payments made of them.
-    """
-    milliseconds = time.time_ns() // 1_000_000
-    number = milliseconds << 80 | secrets.randbits(80)
-    return str(uuid.UUID(int=number & ~(0xF << 76) & ~(0b11 << 62) | 0x7 << 76 | 0b10 << 62))
+new_request_id = _request_ids.new_request_id
+"""Return a new `request_id`; keep it with what you ask for."""

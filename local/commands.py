@@ -195,7 +195,7 @@ def _chosen_port(text: str) -> tuple[str, int]:
 
 
 def _run(begin: Callable[[], Coroutine[Any, Any, int]], *, is_endless: bool = False) -> None:
-    from batzen.cli.output import tell  # noqa: PLC0415 help needs none of these
+    from batzen.cli.refusing import tell  # noqa: PLC0415 help needs none of these
     from batzen.errors import BatzenError  # noqa: PLC0415
     from local import interrupt  # noqa: PLC0415
     from local.environments import StripeKeyRefused  # noqa: PLC0415

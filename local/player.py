@@ -14,8 +14,9 @@ from batzen.cli import money
 from batzen.cli.authentication import Outcome, authenticate
 from batzen.cli.cards import payment_method_id
 from batzen.cli.changing import refundable
-from batzen.cli.follow import Journey, at_least, following
+from batzen.cli.follow import at_least, following
 from batzen.cli.hosted_page import pay_page
+from batzen.cli.journey import Journey
 from batzen.cli.moments import duration
 from batzen.cli.moving import COLLECTIONS, Way
 from batzen.cli.starting import RETURN_URL

@@ -13,7 +13,8 @@ from rich.text import Text
 
 from batzen.cli import money, states, tellings
 from batzen.cli.connection import Connection
-from batzen.cli.follow import StillRunning, following
+from batzen.cli.follow import following
+from batzen.cli.journey import StillRunning
 from batzen.cli.output import Exit, as_document, console, error_console, print_json
 from batzen.cli.program import program
 from batzen.client import Client

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.text import Text
 
 from batzen.cli import moments, options
-from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, print_json
-from batzen.client import Client
 from batzen.gateway.v1 import ops_pb2 as gateway_pb
 from batzen.orchestrator.v1.ops_pb2 import ListOperatorActionsRequest, OperatorAction
+
+if TYPE_CHECKING:
+    from batzen.cli.connection import Connection
+    from batzen.client import Client
 
 EPILOG: Final = """Examples:
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.text import Text
 
 from batzen.cli import moments, money, options
-from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, print_json
-from batzen.client import Client
 from batzen.gateway.v1 import ops_pb2 as pb
 from batzen.gateway.v1.observation_pb2 import AttemptKind, IntentState
+
+if TYPE_CHECKING:
+    from batzen.cli.connection import Connection
+    from batzen.client import Client
 
 ATTEMPTS_EPILOG: Final = """Examples:
 

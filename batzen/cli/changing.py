@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from batzen._request_ids import new_request_id
 from batzen.cli import moments, money, options, states
-from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, print_json, refuse
-from batzen.client import Client, new_request_id
 from batzen.orchestrator.v1.orchestrator_pb2 import (
     PreviewRefundRequest,
     PreviewRefundResponse,
@@ -22,6 +21,10 @@ from batzen.orchestrator.v1.orchestrator_pb2 import (
 )
 from batzen.status.v1.status_pb2 import GetPaymentRequest, Payment
 from batzen.type.v1.money_pb2 import Money
+
+if TYPE_CHECKING:
+    from batzen.cli.connection import Connection
+    from batzen.client import Client
 
 REFUND_EPILOG: Final = """Examples:
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.text import Text
 
+from batzen._request_ids import new_request_id
 from batzen.cli import moments, money, options, tellings
-from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, print_json
 from batzen.cli.starting import TIMINGS, When
-from batzen.client import Client, new_request_id
 from batzen.orchestrator.v1.orchestrator_pb2 import PreservePaymentRequest, ResumePaymentRequest
 from batzen.type.v1.money_pb2 import Money
+
+if TYPE_CHECKING:
+    from batzen.cli.connection import Connection
+    from batzen.client import Client
 
 PRESERVE_EPILOG: Final = """Examples:
 

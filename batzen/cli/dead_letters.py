@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from batzen._request_ids import new_request_id
 from batzen.cli import options
 from batzen.cli.command_classes import Commands
-from batzen.cli.connection import Connection
 from batzen.cli.moments import read_span, shown
 from batzen.cli.output import Exit, as_document, call, console, print_json, refuse
-from batzen.client import Client, new_request_id
 from batzen.gateway.v1.ops_pb2 import (
     DeadLetter,
     DeadLetterFilter,
@@ -25,6 +24,10 @@ from batzen.gateway.v1.ops_pb2 import (
     ReplayDeadLettersRequest,
     ReplayDeadLettersResponse,
 )
+
+if TYPE_CHECKING:
+    from batzen.cli.connection import Connection
+    from batzen.client import Client
 
 LIST_EPILOG: Final = """Examples:
 

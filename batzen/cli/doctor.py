@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.text import Text
 
 from batzen.cli import moments, options
-from batzen.cli.connection import Connection
 from batzen.cli.diagnosis_view import lines
 from batzen.cli.output import Exit, as_document, call, console, print_json
 from batzen.cli.program import program
-from batzen.client import Client
 from batzen.orchestrator.v1.ops_pb2 import (
     DiagnosePaymentRequest,
     FoundDisagreement,
     ListDisagreementsRequest,
     ListDisagreementsResponse,
 )
+
+if TYPE_CHECKING:
+    from batzen.cli.connection import Connection
+    from batzen.client import Client
 
 EPILOG: Final = """Examples:
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.text import Text
 
+from batzen._request_ids import new_request_id
 from batzen.cli import options
-from batzen.cli.connection import Connection
 from batzen.cli.moments import shown
 from batzen.cli.output import Exit, as_document, call, console, print_json, refuse
-from batzen.client import Client, new_request_id
 from batzen.gateway.v1.ops_pb2 import ErasePayerRequest
+
+if TYPE_CHECKING:
+    from batzen.cli.connection import Connection
+    from batzen.client import Client
 
 EPILOG: Final = """Example:
 

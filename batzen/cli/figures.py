@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 from zoneinfo import ZoneInfo
 
 import typer
 from rich.table import Table
 
 from batzen.cli import money, options
-from batzen.cli.connection import Connection
 from batzen.cli.moments import DEFAULT_ZONE
 from batzen.cli.output import Exit, as_document, call, console, print_json
-from batzen.client import Client
 from batzen.orchestrator.v1.ops_pb2 import GetPaymentFiguresRequest, PaymentFigures
+
+if TYPE_CHECKING:
+    from batzen.cli.connection import Connection
+    from batzen.client import Client
 
 EPILOG: Final = """Examples:
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from batzen._request_ids import new_request_id
 from batzen.cli import options, tellings
-from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, print_json, refuse
 from batzen.cli.reading import print_payments
-from batzen.client import Client, new_request_id
 from batzen.orchestrator.v1.orchestrator_pb2 import AttachBookingRequest, FindPaymentsRequest
+
+if TYPE_CHECKING:
+    from batzen.cli.connection import Connection
+    from batzen.client import Client
 
 FIND_EPILOG: Final = """Examples:
 

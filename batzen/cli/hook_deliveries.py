@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from batzen._request_ids import new_request_id
 from batzen.cli import hooks_view, options
-from batzen.cli.connection import Connection
 from batzen.cli.moments import read_span
 from batzen.cli.output import Exit, as_document, call, console, print_json, refuse
-from batzen.client import Client, new_request_id
 from batzen.orchestrator.v1.webhooks_pb2 import (
     ListWebhookDeliveriesRequest,
     ReplayWebhookDeliveriesRequest,
     WebhookDelivery,
 )
+
+if TYPE_CHECKING:
+    from batzen.cli.connection import Connection
+    from batzen.client import Client
 
 DELIVERIES_EPILOG: Final = """Examples:
 

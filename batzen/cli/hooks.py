@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from batzen._request_ids import new_request_id
 from batzen.cli import hook_deliveries, hooks_view, moments, options
 from batzen.cli.command_classes import Commands
-from batzen.cli.connection import Connection
 from batzen.cli.moments import read_span
 from batzen.cli.output import Exit, as_document, call, console, print_json, refuse
-from batzen.client import Client, new_request_id
 from batzen.orchestrator.v1.webhooks_pb2 import (
     DeleteWebhookSubscriptionRequest,
     ListWebhookSubscriptionsRequest,
@@ -22,6 +21,10 @@ from batzen.orchestrator.v1.webhooks_pb2 import (
     WebhookDelivery,
     WebhookSubscription,
 )
+
+if TYPE_CHECKING:
+    from batzen.cli.connection import Connection
+    from batzen.client import Client
 
 ADD_EPILOG: Final = """Examples:
 

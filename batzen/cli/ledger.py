@@ -6,7 +6,7 @@ import csv
 import sys
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -14,9 +14,7 @@ from rich.table import Table
 
 from batzen.cli import moments, money, options
 from batzen.cli.command_classes import Commands
-from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, call, console, print_json, refuse
-from batzen.client import Client
 from batzen.gateway.v1.ops_pb2 import (
     GetBalancesRequest,
     GetBalancesResponse,
@@ -25,6 +23,10 @@ from batzen.gateway.v1.ops_pb2 import (
     LedgerEntry,
     ListLedgerEntriesRequest,
 )
+
+if TYPE_CHECKING:
+    from batzen.cli.connection import Connection
+    from batzen.client import Client
 
 ENTRIES_EPILOG: Final = """Examples:
 

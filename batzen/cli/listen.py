@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from batzen.cli import moments, options
 from batzen.cli.attempts import event_lines
-from batzen.cli.connection import Connection
 from batzen.cli.event_looks import Looks
 from batzen.cli.output import Exit, as_document, call, console, error_console, print_json_line
-from batzen.client import Client
-from batzen.errors import Unavailable
 from batzen.gateway.v1 import ops_pb2 as pb
+
+if TYPE_CHECKING:
+    from batzen.cli.connection import Connection
+    from batzen.client import Client
 
 EPILOG: Final = """Examples:
 
@@ -56,6 +56,10 @@ def listen(
     """Show Stripe's events as they come in, and what becomes of each."""
 
     async def work(client: Client, _: Connection) -> Exit:
+        import asyncio  # noqa: PLC0415 help needs neither, and starts faster
+
+        from batzen.errors import Unavailable  # noqa: PLC0415
+
         if not as_json:
             error_console.print("Waiting for events; Ctrl-C ends it.", style="dim")
         begin, shown = datetime.now(UTC) - since, 0

@@ -15,7 +15,6 @@ import typer
 from rich.text import Text
 
 from batzen.cli import options
-from batzen.cli.connection import NotConnected
 from batzen.cli.output import Exit, console, error_console, refuse
 from batzen.cli.session import Session
 
@@ -69,6 +68,8 @@ def logs(
     """Show the logs of the suite that runs on this machine."""
     if level.upper() not in LEVELS:
         refuse(f"There is no level {level!r}; there are {', '.join(LEVELS)}.")
+    from batzen.cli.connection import NotConnected  # noqa: PLC0415 help needs no client, and starts faster
+
     session: Session = context.obj
     try:
         where = folder or session.connect().logs

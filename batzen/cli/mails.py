@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from batzen._request_ids import new_request_id
 from batzen.cli import options
 from batzen.cli.command_classes import Commands
-from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, print_json
-from batzen.client import Client, new_request_id
 from batzen.orchestrator.v1.mails_pb2 import ListMailsRequest, Mail, MailState, ReplayMailsRequest
 from batzen.orchestrator.v1.notifications_pb2 import NotificationRecipient
+
+if TYPE_CHECKING:
+    from batzen.cli.connection import Connection
+    from batzen.client import Client
 
 LIST_EPILOG: Final = """Examples:
 

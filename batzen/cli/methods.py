@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from batzen._request_ids import new_request_id
 from batzen.cli import options
 from batzen.cli.authentication import authenticate
 from batzen.cli.command_classes import Commands
-from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, error_console, print_json
 from batzen.cli.program import program
 from batzen.cli.starting import RETURN_URL
-from batzen.client import Client, new_request_id
 from batzen.gateway.v1.observation_pb2 import IntentState
 from batzen.gateway.v1.payer_pb2 import Payer
 from batzen.gateway.v1.payment_methods_pb2 import (
@@ -28,6 +27,10 @@ from batzen.gateway.v1.payment_methods_pb2 import (
     SetDefaultPaymentMethodRequest,
     SetupIntent,
 )
+
+if TYPE_CHECKING:
+    from batzen.cli.connection import Connection
+    from batzen.client import Client
 
 LIST_EPILOG: Final = """Example:
 

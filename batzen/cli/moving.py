@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from batzen._request_ids import new_request_id
 from batzen.cli import options, tellings
-from batzen.cli.connection import Connection
 from batzen.cli.moments import Moment, read_moment
 from batzen.cli.output import Exit, as_document, call, console, print_json
-from batzen.client import Client, new_request_id
 from batzen.orchestrator.v1.orchestrator_pb2 import (
     CancelPaymentRequest,
     CapturePaymentRequest,
@@ -22,6 +21,10 @@ from batzen.orchestrator.v1.orchestrator_pb2 import (
 )
 from batzen.status.v1.status_pb2 import Payment
 from batzen.type.v1.money_pb2 import Money
+
+if TYPE_CHECKING:
+    from batzen.cli.connection import Connection
+    from batzen.client import Client
 
 CAPTURE_EPILOG: Final = """Examples:
 

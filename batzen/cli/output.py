@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from enum import IntEnum
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import typer
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from rich.console import Console
-from rich.padding import Padding
-from rich.text import Text
 
-from batzen.cli import money
-from batzen.cli.connection import AddressRefused, Connection, NotConnected
-from batzen.cli.follow import StillRunning
-from batzen.cli.pages import PageNotCompleted
-from batzen.cli.program import program
-from batzen.cli.session import Session
-from batzen.client import Client
-from batzen.errors import (
-    BatzenError,
-    DeadlineExceeded,
-    InvalidArgument,
-    Unavailable,
-)
+if TYPE_CHECKING:
+    from batzen.cli.connection import Connection
+    from batzen.cli.session import Session
+    from batzen.client import Client
 
 console: Final = Console(highlight=False)
 error_console: Final = Console(stderr=True, highlight=False)
@@ -44,164 +32,23 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-ADVICE: Final = {
-    "PAYMENT_NOT_FOUND": "Check the id; `{batzen} list` shows the payments you may see.",
-    "SELLER_NOT_FOUND": "Register the seller first: {batzen} sellers put SELLER_ID --email …",
-    "SELLER_NOT_PAYABLE": "See what Stripe wants to know: {batzen} sellers get SELLER_ID",
-    "PAYMENT_STATE": "See where it stands: {batzen} show PAYMENT_ID",
-    "METHOD_REFUSED": "Use another card; `{batzen} pay --help` names those there are.",
-    "BOOKING_HAS_PAYMENT": "Look at that payment, or go on with it: {batzen} show PAYMENT_ID",
-    "BOOKING_NOT_PAYABLE": "The platform says so, not this suite; ask it, or pay for another booking.",
-    "CAPTURE_EXCEEDS_CAPTURABLE": "Ask for less; without --amount all that is held is captured.",
-    "CAPTURE_NOT_REPEATABLE": "Stripe captures this hold once: add --final, which releases the rest.",
-    "CAPTURE_REFUSED": "It is still held. Capture again, or give it back: {batzen} cancel PAYMENT_ID",
-    "SUBMIT_REFUSED": "Stripe's code says what it minds. A debit needs a mandate: pay on the page, with --checkout.",
-    "SUBMIT_EXPIRED": "Nothing was charged. Pay again: {batzen} pay --payment PAYMENT_ID",
-    "ATTEMPT_OPEN": "Nothing new is begun before that is known; send the same command again in a moment.",
-    "PAYMENT_METHOD_NOT_FOUND": "See what the payer keeps: {batzen} methods list PAYER_ID",
-    "METHOD_LIMIT_REACHED": "Remove one first: {batzen} methods remove PAYER_ID METHOD_ID",
-    "METHOD_IN_USE": "Cancel those payments first, or let them be charged.",
-    "AMOUNT_NOT_CHARGEABLE": "Ask for an amount within these limits.",
-    "STARTS_PAUSED": "Wait for an operator: {batzen} starts show",
-    "REFUNDABLE_CHANGED": "Something else moved the payment meanwhile; look again, then decide.",
-    "REFUND_REFUSED/CHARGE_DISPUTED": "The bank decides about that money: {batzen} disputes list",
-    "REFUND_REFUSED": (
-        "Of a hold that was captured in parts Stripe refunds all at once; or a part, paid by the platform alone: "
-        "--keep-seller-part --keep-platform-fee"
-    ),
-    "REFUND_BEYOND_POLICY": (
-        "See what it gives back: {batzen} refund PAYMENT_ID --by-policy --preview; operators add --beyond-policy WHY"
-    ),
-    "RESOLUTION_DOES_NOT_FIT": "See what does, and what else is wrong with it: {batzen} doctor PAYMENT_ID",
-    "LEDGER_CONTRADICTED": "The money says otherwise; see all records: {batzen} doctor PAYMENT_ID",
-    "ATTENTION_NOT_FOUND": "See what needs an operator: {batzen} attention list",
-    "RECEIVABLE_NOT_FOUND": "See what is owed: {batzen} receivables list --seller SELLER_ID",
-    "RECEIVABLE_CHANGED": "See what is owed now: {batzen} receivables list --seller SELLER_ID",
-    "REFUND_EXCEEDS_REFUNDABLE": "Ask for less; without --amount all that is left is refunded.",
-    "DEPENDENCY_UNAVAILABLE": (
-        "Send the same command again in a moment. A gateway that waits for Stripe looks like that, too.\n"
-        "Why it is away: {batzen} logs DEPENDENCY"
-    ),
-    "STRIPE_UNAVAILABLE": (
-        "What was begun is carried on by itself. In test mode: is api.stripe.com reached from here?\n"
-        "How your payments stand: {batzen} list\n"
-        "What the stand-in says: {batzen} logs sandbox"
-    ),
-    "STRIPE_RATE_LIMITED": "Stripe takes no more for the moment. Send the same command again in a moment.",
-    "NOT_OFFERED": "This server does not do that; it is announced for a later version.",
-    "PERMISSION_DENIED": "Use a token of another role: --as operator, service, payer or seller.",
-    "UNAUTHENTICATED": "The token is missing, expired or another suite's; `make up` renews the one it wrote.",
-}
-"""What to do about a reason, where `{batzen}` is `program()`; those without an entry say it themselves."""
-ADVICE_BY_CODE: Final = {
-    "UNAVAILABLE": "Is the suite running? Start it with `make up`, or say where it is: --help names the options.",
-    "DEADLINE_EXCEEDED": "The outcome is not known. Look at the payment before you pay again: {batzen} list",
-    "UNIMPLEMENTED": "This server does not do that yet.",
-    "INTERNAL": "A bug of the suite's.",
-}
-
-
 def call(context: typer.Context, work: Callable[[Client, Connection], Awaitable[Exit]], *, as_json: bool) -> NoReturn:
     """Run `work` with a client, tell what failed, and end the command with its exit code."""
+    from batzen.cli.calling import outcome  # noqa: PLC0415 help needs no loop and no client, and starts faster
 
-    session: Session = context.obj
-
-    async def run() -> Exit:
-        connection = session.connect()
-        async with connection.client() as client:
-            return await work(client, connection)
-
-    try:
-        code = asyncio.run(run())
-    except NotConnected as error:
-        _fail({"code": "NOT_CONNECTED", "message": str(error)}, [str(error)], as_json=as_json)
-        code = Exit.USAGE if isinstance(error, AddressRefused) else Exit.UNREACHABLE
-    except BatzenError as error:
-        tell(error, as_json=as_json, given=context.params)
-        code = exit_code(error)
-    except PageNotCompleted as error:
-        _fail({"code": "PAGE_NOT_COMPLETED", "message": str(error)}, [str(error)], as_json=as_json)
-        code = Exit.NOT_AS_WANTED
-    except TimeoutError as error:
-        payment_id = error.payment_id if isinstance(error, StillRunning) else "PAYMENT_ID"
-        message = f"It is not decided yet. It goes on without us: {program()} watch {payment_id} --until-settled"
-        _fail({"code": "STILL_RUNNING", "message": message}, [message], as_json=as_json)
-        code = Exit.NOT_AS_WANTED
-    except KeyboardInterrupt:
-        code = Exit.INTERRUPTED
-    raise typer.Exit(int(code))
+    raise typer.Exit(int(outcome(context.obj, work, given=context.params, as_json=as_json)))
 
 
 def tell_token(session: Session) -> None:
     """Print the token and nothing else."""
+    from batzen.cli.connection import AddressRefused, NotConnected  # noqa: PLC0415 as above
+
     try:
         token = session.connect().checked_token()
     except NotConnected as error:
         error_console.print(str(error))
         raise typer.Exit(int(Exit.USAGE if isinstance(error, AddressRefused) else Exit.UNREACHABLE)) from None
     print(token)
-
-
-def exit_code(error: BatzenError) -> Exit:
-    if isinstance(error, InvalidArgument):
-        return Exit.USAGE
-    return Exit.UNREACHABLE if isinstance(error, Unavailable | DeadlineExceeded) else Exit.NOT_AS_WANTED
-
-
-def tell(error: BatzenError, *, as_json: bool, given: Mapping[str, Any] | None = None) -> None:
-    """Say what was refused: code, what happened, what to do, and what to name when asking.
-
-    `given` is what the command was called with.
-    """
-    title = error.code.name if error.reason in ("", error.code.name) else f"{error.code.name} / {error.reason}"
-    unreached = isinstance(error, Unavailable) and not error.reason
-    lines = [f"Nothing answers there: {error.message}" if unreached else error.message]
-    for violation in error.violations:
-        line = f"`{violation.field}`: {violation.description}"
-        if line != error.message:
-            lines.append(line)
-    lines += _details(error.metadata)
-    of_code = f"{error.reason}/{error.metadata.get('code', '')}"
-    if advice := ADVICE.get(of_code) or ADVICE.get(error.reason) or ADVICE_BY_CODE.get(error.code.name):
-        lines += _named(advice.format(batzen=program()), {**(given or {}), **error.metadata}).split("\n")
-    if error.correlation_id:
-        lines.append(f"What the services say: {program()} logs --correlation {error.correlation_id}")
-    document = {
-        "code": error.code.name,
-        "reason": error.reason,
-        "message": error.message,
-        "metadata": dict(error.metadata),
-        "fields": [{"field": violation.field, "description": violation.description} for violation in error.violations],
-        "correlation_id": error.correlation_id,
-    }
-    _fail(document, lines, as_json=as_json, title=title)
-
-
-def _details(metadata: Mapping[str, str]) -> list[str]:
-    """Return what a refusal names beside its sentence; amounts as people write them."""
-    currency = metadata.get("currency_code", "")
-    amounts = {key: value for key, value in metadata.items() if currency and key.endswith("_minor") and _is_int(value)}
-    lines = [
-        f"{key.removesuffix('_minor').replace('_', ' ')}: {money.shown(int(value), currency)}"
-        for key, value in amounts.items()
-        if (key, value) != ("step_minor", "1")
-    ]
-    others = {key: value for key, value in metadata.items() if value and key not in amounts}
-    if amounts:
-        others.pop("currency_code", None)  # each amount says it
-    return sorted(lines, reverse=True) + [f"{key}: {value}" for key, value in others.items()]
-
-
-def _is_int(text: str) -> bool:
-    return text.isascii() and text.removeprefix("-").isdigit()
-
-
-def _named(advice: str, known: Mapping[str, Any]) -> str:
-    """Put the ids that are known in the place of PAYMENT_ID and its like."""
-    for name in ("payment_id", "payer_id", "method_id", "seller_id", "dependency"):
-        if value := known.get(name) or known.get(name.removesuffix("_id")):
-            advice = advice.replace(name.upper(), str(value))
-    return advice
 
 
 def refuse(message: str) -> NoReturn:
@@ -225,15 +72,3 @@ def as_document(message: Message) -> dict[str, Any]:
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
     return document
-
-
-def _fail(document: dict[str, Any], lines: list[str], *, as_json: bool, title: str | None = None) -> None:
-    if as_json:
-        print_json({"error": document})
-        return
-    error_console.print(Text(f"✗ {title or document['code']}", style="bold red"))
-    for line in lines:
-        if f"{program()} " in line:  # to be copied whole
-            error_console.print(Text(f"  {line}", style="dim" if "--correlation" in line else ""), soft_wrap=True)
-        else:
-            error_console.print(Padding(Text(line), (0, 0, 0, 2)))

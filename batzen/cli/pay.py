@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 from zoneinfo import ZoneInfo
 
 import typer
 
 from batzen.cli import options, tellings
 from batzen.cli.cards import CARDS
-from batzen.cli.connection import Connection
 from batzen.cli.follow import at_least, following, is_decided
 from batzen.cli.moments import DEFAULT_ZONE, Moment, read_moment, read_zone
 from batzen.cli.output import Exit, call, console, error_console, refuse
@@ -17,10 +16,13 @@ from batzen.cli.paying import Payer, session_of
 from batzen.cli.program import program
 from batzen.cli.starting import Sale, Wanted, When, start
 from batzen.cli.stream import StreamPrinter
-from batzen.client import Client
 from batzen.orchestrator.v1.orchestrator_pb2 import PaymentSession
 from batzen.type.v1.money_pb2 import Money
 from batzen.type.v1.payment_pb2 import PaymentState
+
+if TYPE_CHECKING:
+    from batzen.cli.connection import Connection
+    from batzen.client import Client
 
 CARD_USUAL: Final = "visa"
 AMOUNTS: Final = "from 0.50 to 999'999.99 CHF or EUR"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from batzen._request_ids import new_request_id
 from batzen.cli.authentication import Outcome, authenticate
-from batzen.cli.follow import Journey, at_least, is_decided
+from batzen.cli.follow import at_least, is_decided
 from batzen.cli.hosted_page import pay_page
 from batzen.cli.output import error_console
 from batzen.cli.starting import RETURN_URL
-from batzen.client import Client, new_request_id
 from batzen.orchestrator.v1.orchestrator_pb2 import (
     GetPaymentSessionRequest,
     PaymentSession,
@@ -20,6 +21,10 @@ from batzen.orchestrator.v1.orchestrator_pb2 import (
 )
 from batzen.status.v1.status_pb2 import Payment, Transition
 from batzen.type.v1.payment_pb2 import PaymentState
+
+if TYPE_CHECKING:
+    from batzen.cli.journey import Journey
+    from batzen.client import Client
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

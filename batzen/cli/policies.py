@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from batzen._request_ids import new_request_id
 from batzen.cli import moments, options
 from batzen.cli.command_classes import Commands
-from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, print_json
-from batzen.client import Client, new_request_id
 from batzen.orchestrator.v1.ops_pb2 import (
     ListPoliciesRequest,
     MoneyPolicy,
@@ -23,6 +22,10 @@ from batzen.orchestrator.v1.ops_pb2 import (
     PutPolicyRequest,
     RefundPolicy,
 )
+
+if TYPE_CHECKING:
+    from batzen.cli.connection import Connection
+    from batzen.client import Client
 
 LIST_EPILOG: Final = """Example:
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from batzen._request_ids import new_request_id
 from batzen.cli import moments, money, options, states
-from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, print_json, refuse
 from batzen.cli.program import program
 from batzen.cli.stream import StreamPrinter
-from batzen.client import Client, new_request_id
 from batzen.pricing.v1.price_book_pb2 import LineKind, TaxBehavior
 from batzen.pricing.v1.pricing_pb2 import CreateQuoteRequest, Line, Quote, RowKind
 from batzen.status.v1.status_pb2 import GetPaymentRequest, ListPaymentsRequest, Payment, PaymentFilter
 from batzen.type.v1.payment_pb2 import PaymentState
+
+if TYPE_CHECKING:
+    from batzen.cli.connection import Connection
+    from batzen.client import Client
 
 WATCH_EPILOG: Final = """Examples:
 

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.table import Table
 from rich.text import Text
 
+from batzen._request_ids import new_request_id
 from batzen.cli import money, options
-from batzen.cli.connection import Connection
 from batzen.cli.ledger import read_past
 from batzen.cli.output import Exit, as_document, call, console, error_console, print_json, refuse
 from batzen.cli.reconciliation_page import KIND_NAMES, page, verdict
-from batzen.client import Client, new_request_id
-from batzen.errors import Unavailable
 from batzen.gateway.v1.ops_pb2 import GetReconciliationRequest, GetReconciliationResponse, ReconcileRequest
+
+if TYPE_CHECKING:
+    from batzen.cli.connection import Connection
+    from batzen.client import Client
 
 EPILOG: Final = """Examples:
 
@@ -87,6 +88,10 @@ def reconcile(
 
 async def _followed(client: Client, reconciliation_id: str, *, quiet: bool) -> GetReconciliationResponse:
     """Wait for the end of a run, and return it with all that it found."""
+    import asyncio  # noqa: PLC0415 help needs neither, and starts faster
+
+    from batzen.errors import Unavailable  # noqa: PLC0415
+
     request = GetReconciliationRequest(reconciliation_id=reconciliation_id, page_size=1)
     told, away = "", 0
     while True:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.table import Table
 from rich.text import Text
 
+from batzen._request_ids import new_request_id
 from batzen.cli import money, options
 from batzen.cli.command_classes import Commands
-from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, print_json
-from batzen.client import Client, new_request_id
 from batzen.gateway.v1.sellers_pb2 import (
     CreateOnboardingLinkRequest,
     GetSellerAccountRequest,
@@ -23,6 +22,10 @@ from batzen.gateway.v1.sellers_pb2 import (
     PutSellerAccountRequest,
     SellerAccount,
 )
+
+if TYPE_CHECKING:
+    from batzen.cli.connection import Connection
+    from batzen.client import Client
 
 PUT_EPILOG: Final = """Examples:
 

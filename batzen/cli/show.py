@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from itertools import groupby
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -15,12 +14,13 @@ from rich.text import Text
 
 from batzen.cli import money, options, states, tellings
 from batzen.cli.attempts import attempt_lines, event_lines
-from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, print_json
-from batzen.client import Client
-from batzen.errors import PermissionDenied
 from batzen.gateway.v1 import ops_pb2 as gateway_pb
 from batzen.status.v1.status_pb2 import ListTransitionsRequest, Payment, Transition
+
+if TYPE_CHECKING:
+    from batzen.cli.connection import Connection
+    from batzen.client import Client
 
 EPILOG: Final = """Examples:
 
@@ -55,6 +55,8 @@ def show(context: typer.Context, *, payment_id: options.PaymentId, as_json: opti
     """Show a payment: amounts, history, attempts at Stripe, Stripe's events, and what was booked."""
 
     async def work(client: Client, _: Connection) -> Exit:
+        import asyncio  # noqa: PLC0415 help needs no loop and no client, and starts faster
+
         payment = await tellings.newest(client, payment_id)
         transitions, attempts, events, entries = await asyncio.gather(
             _transitions(client, payment_id),
@@ -155,6 +157,8 @@ def _document(found: Found) -> dict[str, Any]:
 
 async def _if_allowed(asked: Awaitable[Answer]) -> Answer | None:
     """Return an answer; None where the caller may not have it."""
+    from batzen.errors import PermissionDenied  # noqa: PLC0415 as above
+
     try:
         return await asked
     except PermissionDenied:

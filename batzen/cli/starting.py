@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
+from batzen._request_ids import new_request_id
 from batzen.cli.moments import Moment
-from batzen.client import Client, new_request_id
 from batzen.orchestrator.v1.orchestrator_pb2 import (
     Collection,
     Payer,
@@ -19,6 +19,9 @@ from batzen.orchestrator.v1.orchestrator_pb2 import (
 from batzen.pricing.v1.price_book_pb2 import LineKind
 from batzen.pricing.v1.pricing_pb2 import Line
 from batzen.type.v1.money_pb2 import Money
+
+if TYPE_CHECKING:
+    from batzen.client import Client
 
 RETURN_URL: Final = "http://127.0.0.1/returned"
 """Where a browser would go once the payer is done elsewhere; nobody does."""

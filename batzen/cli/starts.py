@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.table import Table
 from rich.text import Text
 
+from batzen._request_ids import new_request_id
 from batzen.cli import options
 from batzen.cli.command_classes import Commands
-from batzen.cli.connection import Connection
 from batzen.cli.moments import read_span
 from batzen.cli.output import Exit, as_document, call, console, print_json
-from batzen.client import Client, new_request_id
 from batzen.orchestrator.v1.ops_pb2 import (
     ListStartSwitchesRequest,
     PauseStartsRequest,
     ResumeStartsRequest,
     StartSwitch,
 )
+
+if TYPE_CHECKING:
+    from batzen.cli.connection import Connection
+    from batzen.client import Client
 
 PAUSE_EPILOG: Final = """Examples:
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.text import Text
 
+from batzen._request_ids import new_request_id
 from batzen.cli import moments, money, options, states
-from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, print_json, refuse
-from batzen.client import Client, new_request_id
 from batzen.orchestrator.v1 import ops_pb2 as pb
 from batzen.orchestrator.v1.ops_pb2 import ListStuckPaymentsRequest, ResolvePaymentRequest, StuckPayment
 from batzen.status.v1.status_pb2 import GetPaymentRequest, Payment
 from batzen.type.v1.money_pb2 import Money
+
+if TYPE_CHECKING:
+    from batzen.cli.connection import Connection
+    from batzen.client import Client
 
 STUCK_EPILOG: Final = """Examples:
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
@@ -12,9 +12,11 @@ from batzen.cli.follow import at_least, following, is_decided
 from batzen.cli.output import Exit, as_document, console, error_console, print_json
 from batzen.cli.program import program
 from batzen.cli.stream import StreamPrinter
-from batzen.client import Client
 from batzen.status.v1.status_pb2 import GetPaymentRequest, Payment, Transition
 from batzen.type.v1.payment_pb2 import PaymentState
+
+if TYPE_CHECKING:
+    from batzen.client import Client
 
 DONE: Final = (
     PaymentState.PAYMENT_STATE_SUCCEEDED,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.table import Table
@@ -11,10 +11,12 @@ from rich.text import Text
 
 from batzen.cli import moments, money, options
 from batzen.cli.command_classes import Commands
-from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, print_json, refuse
-from batzen.client import Client
 from batzen.gateway.v1.transfers_pb2 import ListTransfersRequest, Transfer
+
+if TYPE_CHECKING:
+    from batzen.cli.connection import Connection
+    from batzen.client import Client
 
 LIST_EPILOG: Final = """Examples:
 

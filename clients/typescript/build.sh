@@ -5,7 +5,7 @@ here=$(dirname "$0") python=$1 folder=$2
 mkdir -p "$folder"
 if [ ! -d "$folder/node_modules" ] || ! cmp -s "$here/package-lock.json" "$folder/package-lock.json"; then
   cp "$here/package.json" "$here/package-lock.json" "$here/.npmrc" "$folder"
-  npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund --silent
+  npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund --loglevel=error > /dev/null
 fi
 rm -rf "$folder/src" "$folder/lib" "$folder"/*.tgz
 mkdir "$folder/src"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from dataclasses import asdict
 from typing import Annotated, Final
@@ -36,7 +35,11 @@ def check(
     ] = False,
 ) -> None:
     """Walk through what Stripe's test mode needs, and say what is missing."""
-    from rich.text import Text  # noqa: PLC0415 help needs none of these
+    import asyncio  # noqa: PLC0415 help needs no loop, and starts faster
+
+    import asyncio  # noqa: PLC0415 help needs none of these
+
+    from rich.text import Text  # noqa: PLC0415
 
     from batzen.cli.output import Exit, console, print_json  # noqa: PLC0415
     from batzen.cli.program import program  # noqa: PLC0415

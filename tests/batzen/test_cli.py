@@ -22,7 +22,7 @@ from batzen.cli.cards import CARDS, payment_method_id
 from batzen.cli.command_classes import Outline
 from batzen.cli.commands import COMMANDS as TABLE
 from batzen.cli.logs import Following
-from batzen.cli.output import ADVICE, tell
+from batzen.cli.refusing import ADVICE, tell
 from batzen.errors import by_reason, refused
 from batzen.type.v1.payment_pb2 import PaymentState
 from batzen.version import build
@@ -98,6 +98,17 @@ def test_a_command_starts_with_few_modules(arguments: list[str], modules_max: in
 
     assert {name for name in HEAVY if name in modules} == set()
     assert len(modules) <= modules_max, sorted(modules)
+
+
+def test_no_command_imports_a_loop_or_a_client_before_it_is_run() -> None:
+    modules = sorted({entry.module for entry in TABLE.values()})
+    program = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\n"
+    program += "print(*{'asyncio', 'grpc', 'ssl'}.intersection(sys.modules))"
+    process = subprocess.run(
+        [sys.executable, "-c", program, *modules], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert process.stdout.split() == []
 
 
 def test_each_state_has_a_sign_of_its_own() -> None:

@@ -16,7 +16,7 @@ from grpc import aio
 from batzen import errors
 from batzen._channel import make_channel
 from batzen._translation import TranslatingChannel
-from batzen.cli.output import tell
+from batzen.cli.refusing import tell
 from local.issuer import Issuer
 from services.errors import FailedPrecondition, FieldMissing, NotFound, RequestInProgress
 from tests.runtime import echo

@@ -191,7 +191,7 @@ def words(hour: Hour) -> None:
     if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) > 80:
         system = types(f"{BATZEN} up --port-base 19000 --port bff=80")
         hour.holds("A port of the system says so", system.code == 1 and "for the system alone" in system.said)
-    for command in ("--version", "--help", "list"):
+    for command in ("--version", "--help", "list", "pay --help", "sellers --help"):
         least = min(_cpu_s(hour, command) for _ in range(TRIES))
         hour.holds(f"`batzen {command}` takes at most {START_CPU_S} s of CPU", least <= START_CPU_S, f"{least:.2f} s")
 

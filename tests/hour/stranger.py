@@ -18,8 +18,11 @@ from pathlib import Path
 from typing import IO, Final, TextIO
 
 ROOT: Final = Path(__file__).parents[2]
-PASSED_ON: Final = ("PIP_", "SSL_", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
-"""Of the environment: how this machine reaches what pip installs from, and nothing else."""
+PASSED_ON: Final = (
+    *("PIP_", "SSL_", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"),
+    *("NPM_CONFIG_", "npm_config_", "NODE_EXTRA_CA_CERTS"),
+)
+"""Of the environment: how this machine reaches what pip and npm install from, and nothing else."""
 PLAIN_USER: Final = "nobody"
 COMMAND_S: Final = 120.0
 INSTALL_S: Final = 900.0
