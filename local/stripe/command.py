@@ -37,8 +37,6 @@ def check(
     """Walk through what Stripe's test mode needs, and say what is missing."""
     import asyncio  # noqa: PLC0415 help needs no loop, and starts faster
 
-    import asyncio  # noqa: PLC0415 help needs none of these
-
     from rich.text import Text  # noqa: PLC0415
 
     from batzen.cli.output import Exit, console, print_json  # noqa: PLC0415
