@@ -27,7 +27,7 @@ batzen up
 
 batzen up --port-base 8000                    (all ports 1000 higher)
 
-batzen up --port orchestrator=7101 --port sandbox=7201
+batzen up --port orchestrator=7101 --port sandbox=7211
 
 batzen up --forget
 

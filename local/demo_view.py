@@ -93,7 +93,7 @@ class DemoView:
 
     def summary(self, all_shown: Sequence[Shown], *, note: str) -> None:
         self._console.print()
-        self._console.print(_summary(all_shown))
+        self._console.print(_summary(all_shown, width=min(self._console.width, WIDTH_MAX)))
         self._console.print(note, style="dim", width=min(self._console.width, WIDTH_MAX))
 
 
@@ -167,22 +167,25 @@ def _since(record: Record, event: Deed | Transition) -> Text:
     return Text(f"{since.total_seconds():7.3f} s", style="dim")
 
 
-def _summary(all_shown: Sequence[Shown]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", width=WIDTH_MAX, padding=(0, 2, 1, 0))
+def _summary(all_shown: Sequence[Shown], *, width: int) -> Table:
+    """Return a row a payment; where that is too wide, what it went through stands below its title."""
+    is_wide = width >= WIDTH_MAX
+    table = Table(box=None, pad_edge=False, header_style="dim", width=width, padding=(0, 2, 1, 0))
     table.add_column("")
-    table.add_column("payment", width=PAYMENT_ID_WIDTH)
-    table.add_column("went through", ratio=1)
-    table.add_column("amounts")
+    table.add_column("payment", width=PAYMENT_ID_WIDTH if is_wide else None, ratio=None if is_wide else 1)
+    if is_wide:
+        table.add_column("went through", ratio=1)
+    table.add_column("amounts", no_wrap=True)
     table.add_column("us", justify="right", no_wrap=True)
     table.add_column("Stripe", justify="right", no_wrap=True)
     for shown in all_shown:
         record = shown.record
         mark = Text("✓", style="bold green") if shown.is_as_wanted else Text("✗", style="bold red")
+        titled = Text.assemble((shown.title, "bold"), "\n", (record.payment.payment_id, "dim"))
         went = _went_through(record)
         table.add_row(
             mark,
-            Text.assemble((shown.title, "bold"), "\n", (record.payment.payment_id, "dim")),
-            went,
+            *([titled, went] if is_wide else [Text("\n").join([titled, went])]),
             _amounts(record),
             _shown_ms(shown.own_s),
             _shown_ms(record.stripe_s),

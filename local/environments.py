@@ -57,7 +57,7 @@ POLLED_EVERY_S: Final = "2"
 
 
 class StripeKeyRefused(Exception):
-    """STRIPE_API_KEY cannot be used here: why is the message."""
+    """STRIPE_API_KEY, or what is set beside it, cannot be used here: which and why is the message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

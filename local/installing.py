@@ -20,6 +20,8 @@ LOOK_S: Final = 0.5
 """Between two looks at what was unpacked, of which pip says nothing."""
 SAY_S: Final = 2.0
 """Between two lines where a line cannot be written over: a file, the log of a CI."""
+SAME_S: Final = 20.0
+"""Between two that say the same, there: it goes on, and is slow."""
 TAIL_LINES: Final = 25
 """Of what pip said, when it failed."""
 WIDTH: Final = 78
@@ -37,6 +39,7 @@ class Teller:
         self._total = total
         self._now = now
         self._said_at = now() - SAY_S
+        self._said = ""
         self._collected = 0
         self._name = ""
         self.is_unpacking = False
@@ -67,9 +70,9 @@ class Teller:
         text = f"  {text}"[:WIDTH]
         if self._out.isatty():
             self._out.write(f"\r{text.ljust(WIDTH)}")
-        elif at_once or self._now() - self._said_at >= SAY_S:
+        elif at_once or self._now() - self._said_at >= (SAME_S if text == self._said else SAY_S):
             self._out.write(f"{text}\n")
-            self._said_at = self._now()
+            self._said, self._said_at = text, self._now()
         self._out.flush()
 
 

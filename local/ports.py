@@ -117,7 +117,8 @@ def _refuse_unusable(ports: Mapping[str, int]) -> None:
     if not errors:
         return
     name, *others = errors
-    more = f"\nSo it is with {', '.join(f'{other} {ports[other]}' for other in others)}." if others else ""
+    alike = [other for other in others if errors[other] == errors[name]]
+    more = f"\nSo it is with {', '.join(f'{other} {ports[other]}' for other in alike)}." if alike else ""
     if errors[name] == errno.EACCES:
         raise PortError(
             f"Port {ports[name]} ({name}) is for the system alone: as who you are, one from {UNPRIVILEGED_MIN} on is "

@@ -1,9 +1,10 @@
-"""The key of Stripe's test mode is tried before anything starts: a wrong one is said at once, in one sentence."""
+"""What says how Stripe is used is tried before anything starts: what is wrong is said at once, in one sentence."""
 
 from __future__ import annotations
 
-from local.environments import Stripe, StripeKeyRefused
+from local.environments import POLLED_EVERY_S, Stripe, StripeKeyRefused
 from services.gateway.errors import StripeUnavailable
+from services.gateway.settings import POLL_EVERY, POLL_EVERY_S
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.own_account import KeyNotTaken, why_away
 
@@ -15,6 +16,7 @@ async def tried(stripe: Stripe) -> str:
     """
     if stripe.is_stand_in:
         return ""
+    _refuse_wrong_poll(stripe.polled_every_s)
     provider = Provider(stripe.api_key, api_base=stripe.api_base)
     try:
         return await provider.own_account_id()
@@ -27,3 +29,14 @@ async def tried(stripe: Stripe) -> str:
         ) from error
     finally:
         await provider.close()
+
+
+def _refuse_wrong_poll(every_s: str) -> None:
+    """Raise what the gateway would say of its setting, before databases and services were waited for."""
+    try:
+        if every_s:
+            POLL_EVERY_S.parse(every_s)
+    except ValueError as error:
+        raise StripeKeyRefused(
+            f"{POLL_EVERY} is {every_s!r} and {error}; without it events are read every {POLLED_EVERY_S} s."
+        ) from error

@@ -60,7 +60,9 @@ def options(
     file: Annotated[
         Path | None, typer.Option("--connection", metavar="FILE", show_default=False, help="What `make up` wrote.")
     ] = None,
-    role: Annotated[Role, typer.Option("--as", help="Which token of that file to use.")] = Role.OPERATOR,
+    role: Annotated[
+        Role, typer.Option("--as", metavar="ROLE", help=f"Which token of that file to use: {', '.join(Role)}.")
+    ] = Role.OPERATOR,
     token: Annotated[str | None, typer.Option(show_default=False, help="A bearer token.")] = None,
     orchestrator: Annotated[str | None, typer.Option(metavar="HOST:PORT", show_default=False)] = None,
     pricing: Annotated[str | None, typer.Option(metavar="HOST:PORT", show_default=False)] = None,

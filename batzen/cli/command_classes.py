@@ -84,6 +84,12 @@ class Group(TyperGroup):
         """Return its options."""
         return _ours(super().get_params(ctx))
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write its help."""
+        shown = copy(self)
+        shown.epilog = _flowing(self.epilog)
+        super(Group, shown).format_help(ctx, formatter)
+
 
 class Commands(typer.Typer):
     """A group of commands, such as `batzen sellers`, in which `command()` adds one."""
@@ -157,7 +163,12 @@ def _ours(params: Sequence[Any]) -> list[Any]:
     return list(params)
 
 
+def _flowing(epilog: str | None) -> str | None:
+    """Return paragraphs that fill whatever width there is."""
+    return epilog and "\n\n".join(paragraph.replace("\n", " ") for paragraph in epilog.split("\n\n"))
+
+
 def _with_place(epilog: str | None) -> str | None:
     """Return the examples with how `batzen` is called here, where it is not on the path."""
     called = called_here()
-    return f"{epilog}\n\n`batzen` is {called} here." if epilog and called != "batzen" else epilog
+    return f"{_flowing(epilog)}\n\n`batzen` is {called} here." if epilog and called != "batzen" else _flowing(epilog)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from batzen.cli import money
 from batzen.cli.output import Exit, error_console, print_json
 from batzen.cli.program import program
 from batzen.errors import BatzenError, DeadlineExceeded, InvalidArgument, Unavailable
+from batzen.type.v1.money_pb2 import Money
 
 ADVICE: Final = {
     "PAYMENT_NOT_FOUND": "Check the id; `{batzen} list` shows the payments you may see.",
@@ -70,6 +72,14 @@ ADVICE_BY_CODE: Final = {
 }
 
 
+MINOR_UNITS: Final = re.compile(
+    r"(?:(?P<least>\d+) to )?(?P<most>\d+) minor units(?: of (?P<currency>[A-Z]{3}))?(?:, in steps of (?P<step>\d+))?"
+)
+"""How a refusal of a service names amounts."""
+BOUNDS: Final = re.compile(r"(?<=must be )(?P<least>\d+) to (?P<most>\d+)(?P<currency>)(?P<step>)$")
+"""The same where the field says that they are minor units."""
+
+
 def exit_code(error: BatzenError) -> Exit:
     if isinstance(error, InvalidArgument):
         return Exit.USAGE
@@ -83,11 +93,13 @@ def tell(error: BatzenError, *, as_json: bool, given: Mapping[str, Any] | None =
     """
     title = error.code.name if error.reason in ("", error.code.name) else f"{error.code.name} / {error.reason}"
     unreached = isinstance(error, Unavailable) and not error.reason
-    lines = [f"Nothing answers there: {error.message}" if unreached else error.message]
+    currency = error.metadata.get("currency_code") or _currency_typed(given or {})
+    said = [f"Nothing answers there: {error.message}" if unreached else error.message]
     for violation in error.violations:
         line = f"`{violation.field}`: {violation.description}"
         if line != error.message:
-            lines.append(line)
+            said.append(line)
+    lines = [_as_typed(line, currency) for line in said]
     lines += _details(error.metadata)
     of_code = f"{error.reason}/{error.metadata.get('code', '')}"
     if advice := ADVICE.get(of_code) or ADVICE.get(error.reason) or ADVICE_BY_CODE.get(error.code.name):
@@ -103,6 +115,34 @@ def tell(error: BatzenError, *, as_json: bool, given: Mapping[str, Any] | None =
         "correlation_id": error.correlation_id,
     }
     fail(document, lines, as_json=as_json, title=title)
+
+
+def _currency_typed(given: Mapping[str, Any]) -> str:
+    """Return the currency of an amount that a command was called with; "" if there was none."""
+    values = list(given.values())
+    while values:
+        value = values.pop(0)
+        if isinstance(value, Money):
+            return value.currency_code
+        values += value if isinstance(value, list | tuple) else []
+    return ""
+
+
+def _as_typed(line: str, currency: str) -> str:
+    """Return what a service says of amounts as people type them: `at most 0.50 CHF`, not 50 minor units."""
+
+    def typed(found: re.Match[str]) -> str:
+        of = found["currency"] or currency
+        if not of:
+            return found[0]
+        amounts = [money.shown(int(minor), of) for minor in (found["least"], found["most"]) if minor]
+        steps = f", in steps of {money.shown(int(found['step']), of)}" if found["step"] not in (None, "", "1") else ""
+        return " to ".join(amounts) + steps
+
+    field, is_field, rest = line.partition("_minor`: ")
+    if is_field:
+        return f"{field}`: {BOUNDS.sub(typed, rest)}"
+    return MINOR_UNITS.sub(typed, line)
 
 
 def _details(metadata: Mapping[str, str]) -> list[str]:

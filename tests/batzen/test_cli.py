@@ -24,6 +24,7 @@ from batzen.cli.commands import COMMANDS as TABLE
 from batzen.cli.logs import Following
 from batzen.cli.refusing import ADVICE, tell
 from batzen.errors import by_reason, refused
+from batzen.type.v1.money_pb2 import Money
 from batzen.type.v1.payment_pb2 import PaymentState
 from batzen.version import build
 from local.processes import ROOT
@@ -366,6 +367,27 @@ def test_amounts_of_a_refusal_are_written_as_people_write_them(capsys: pytest.Ca
 
     lines = [line.strip() for line in capsys.readouterr().err.splitlines()]
     assert lines[1:4] == ["No.", "total: 0.10 CHF", "minimum: 0.50 CHF"]
+
+
+@pytest.mark.parametrize(
+    ("message", "given", "said"),
+    [
+        ("It must be 50 to 99999999 minor units of CHF, in steps of 1.", {}, "It must be 0.50 CHF to 999'999.99 CHF."),
+        ("It must be 0 to 500 minor units of ISK, in steps of 100.", {}, "be 0 ISK to 500 ISK, in steps of 100 ISK."),
+        ("It must be at most 500 minor units.", {"amount": Money(currency_code="JPY")}, "It must be at most 500 JPY."),
+        ("At most 500 minor units.", {"line": [("a", Money(currency_code="CHF"))]}, "At most 5.00 CHF."),
+        ("It must be at most 500 minor units.", {"amount": None, "line": []}, "It must be at most 500 minor units."),
+        ("`amount.amount_minor`: must be 1 to 90000", {"amount": Money(currency_code="CHF")}, "0.01 CHF to 900.00 CHF"),
+        ("`amount.amount_minor`: must be at most the total", {}, "must be at most the total"),
+        ("`lines`: must be 1 to 100", {"amount": Money(currency_code="CHF")}, "`lines`: must be 1 to 100"),
+    ],
+)
+def test_a_limit_is_said_as_one_types_it(
+    capsys: pytest.CaptureFixture[str], message: str, given: dict[str, Any], said: str
+) -> None:
+    tell(refused(grpc.StatusCode.INVALID_ARGUMENT, message=message, reason="X"), as_json=False, given=given)
+
+    assert said in " ".join(capsys.readouterr().err.split())
 
 
 def test_cards_have_names_and_ids() -> None:

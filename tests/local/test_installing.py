@@ -56,6 +56,16 @@ def test_a_log_has_a_line_now_and_then() -> None:
     ]
 
 
+def test_a_log_hears_the_same_again_only_after_a_while() -> None:
+    out, times = io.StringIO(), [0.0]
+    teller = Teller(out, total=9, now=lambda: times[0])
+    for seconds, count in [(0, 1), (2, 3), (4, 3), (10, 3), (22, 3), (24, 4)]:
+        times[0] = float(seconds)
+        teller.unpacked(count)
+
+    assert out.getvalue().splitlines() == [f"  unpacking {count} of 9 packages" for count in (1, 3, 3, 4)]
+
+
 @pytest.mark.parametrize(("code", "last"), [(0, "2 packages are installed after"), (3, "No matching distribution")])
 def test_the_end_is_told_and_why_it_failed(tmp_path: Path, code: int, last: str) -> None:
     requirements = tmp_path / "local.txt"

@@ -10,6 +10,7 @@ import socket
 import pytest
 
 from local import ports
+from local.commands import UP_EPILOG
 
 
 def test_free_ports_differ_and_lie_below_the_ephemeral_range() -> None:
@@ -77,6 +78,27 @@ def test_a_port_of_the_system_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("local.ports.socket.socket", Refusing)  # who runs tests may be root, who may have any port
     with pytest.raises(ports.PortError, match=r"\(orchestrator\) is for the system alone.*from 1024 on"):
         ports.fixed_ports({}, free)
+
+
+def test_ports_that_cannot_be_used_for_another_reason_are_not_said_to_be_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = ports.free_ports()
+    errors = {free["bff"]: errno.EACCES, free["console"]: errno.EACCES, free["gateway"]: errno.EADDRINUSE}
+    monkeypatch.setattr(ports, "_error_of", errors.get)
+    with pytest.raises(ports.PortError) as refused:
+        ports.fixed_ports({}, {name: free[name] for name in ("bff", "console", *sorted(free))})
+
+    assert "gateway" in str(refused.value).splitlines()[0]
+    assert "console" not in str(refused.value)
+
+
+def test_the_ports_that_help_proposes_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "_error_of", lambda _port: None)
+    examples = [line for line in UP_EPILOG.splitlines() if line.startswith("batzen up --port ")]
+
+    assert examples
+    for example in examples:
+        chosen = dict(re.findall(r"--port ([\w-]+)=(\d+)", example))
+        ports.fixed_ports({}, {name: int(port) for name, port in chosen.items()})
 
 
 @pytest.mark.parametrize(

@@ -41,3 +41,14 @@ def test_no_key_but_one_of_the_test_mode_is_used_on_a_laptop(key: str, what: str
         asked_at("http://127.0.0.1:1", key)
 
     assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize("every_s", ["0", "soon", "2.5", "3601"])
+async def test_a_wrong_pause_between_readings_is_refused_by_name_before_the_key_is_tried(every_s: str) -> None:
+    wrong = {"STRIPE_API_KEY": "sk_test_good", "BATZEN_STRIPE_POLL_EVERY_S": every_s}
+    said = (
+        f"^BATZEN_STRIPE_POLL_EVERY_S is '{every_s}' and is not a whole number from 1 to 3600; without it [^.]* s\\.$"
+    )
+
+    with pytest.raises(StripeKeyRefused, match=said):
+        await tried(Stripe.from_environ(wrong))
