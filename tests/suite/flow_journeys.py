@@ -27,6 +27,7 @@ from tests.suite.traced import Traced
 
 CARD: Final = "pm_card_visa"
 THREE_DS: Final = "pm_card_threeDSecure2Required"
+SECOND_SELLER: Final = "seller_2"
 
 
 @dataclass
@@ -135,6 +136,16 @@ async def _refunded(stage: Stage) -> None:
     await stage.until("PARTIALLY_REFUNDED")
 
 
+async def _several_sellers(stage: Stage) -> None:
+    await stage.traveller.put_seller(SECOND_SELLER)
+    request = stage.traveller.start_request()
+    second = request.lines.add()
+    second.CopyFrom(request.lines[0])
+    second.line_id, second.seller_id = "further", SECOND_SELLER
+    stage.payment_id = (await stage.traveller.started(request)).payment.payment_id
+    await stage.traveller.submit(stage.payment_id, CARD)
+
+
 async def _webhook(stage: Stage) -> None:
     await stage.start()
     await stage.traveller.submit(stage.payment_id, THREE_DS)
@@ -201,6 +212,7 @@ FLOWS: Final = {
     "hosted page": Flow(_on_the_page),
     "hold and capture": Flow(_held),
     "scheduled charge": Flow(_planned),
+    "several sellers": Flow(_several_sellers),
     "refund": Flow(_refunded),
     "webhook": Flow(_webhook, has_webhooks=True),
     "dispute": Flow(_disputed, has_webhooks=True),

@@ -78,13 +78,13 @@ class Traveller:
         self.payer = payer
         self.sandbox = sandbox
 
-    async def put_seller(self) -> None:
+    async def put_seller(self, seller_id: str = SELLER) -> None:
         request = sellers_pb2.PutSellerAccountRequest(
             request_id=new_request_id(),
-            seller_id=SELLER,
+            seller_id=seller_id,
             country_code="CH",
             email="seller@example.ch",
-            stripe_account_id=at_stripe.seller_account_id(),
+            stripe_account_id=at_stripe.seller_account_id() if seller_id == SELLER else "",
         )
         await stubbornly(lambda: self.shop.sellers.PutSellerAccount(request, timeout=CALL_TIMEOUT_S))
 
