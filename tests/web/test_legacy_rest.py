@@ -179,8 +179,15 @@ async def test_a_seller_who_cannot_be_paid_has_the_code_that_old_clients_know(sh
             "confirm",
             {"paymentId": "nonsense", "paymentMethodId": "pm_card_visa"},
             "FIELD_INVALID",
-            "`payment_id`: must ",
+            "`paymentId`: must ",
         ),
+        (
+            "create-intent",
+            {"bookingId": "b", "userId": "u", "coachId": "x" * 129, "currency": "CHF", "price": {"final": "10"}},
+            "FIELD_INVALID",
+            "`coachId`: must",
+        ),
+        ("create-intent", a_booking(currency="CHF", price={"final": "0.10"}), "AMOUNT_NOT_CHARGEABLE", "`price`: "),
         ("refund", {"bookingId": ["x"]}, "FIELD_INVALID", "`bookingId`: must be a valid string"),
     ],
 )

@@ -20,6 +20,7 @@ from starlette.routing import Match
 
 from batzen.errors import BatzenError, FieldViolation
 from batzen.vocabularies import refusal_word
+from services.bff.api.legacy.fields import old_name
 from services.bff.api.modern.models import Problem, Violation
 from services.bff.api.request_ids import HEADER
 from services.errors import ServiceError
@@ -103,6 +104,8 @@ def answer_of(request: Request, failure: Failure, *, violations: tuple[FieldViol
     if failure.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     violations = violations or failure.violations or _own(failure)
+    if is_legacy(request):
+        violations = tuple(replace(one, field=old_name(one.field)) for one in violations)
     failure = replace(failure, message=_with_field(failure.message, violations))
     if is_legacy(request):
         return JSONResponse(envelope(failure), status_code=failure.status, headers=headers)
