@@ -14,6 +14,9 @@ from tests.hour.stranger import INSTALL_S, Stranger, can_be_offline
 
 BATZEN: Final = checks.BATZEN
 UP_S: Final = 180.0
+STATE_MB: Final = 380
+"""Of all that the first demo makes; test tools are not there yet."""
+CALLED: Final = ("batzen.orchestrator.v1.OrchestratorService", "must be at most 10000", "PAYMENT_STATE_SUCCEEDED")
 LOOKS_MAX: Final = 30
 """At something that comes by itself; each look is a command, which takes half a second."""
 START_CPU_S: Final = 0.3
@@ -69,6 +72,9 @@ def first_minute(hour: Hour) -> None:
     last = "everyone was told, every seller has its part, and the books balance."
     hour.holds("All payments of the demo end as they should", demo.code == 0, f"exit {demo.code}")
     hour.none("It says so", checks.missing(" ".join(demo.said.split()), [last]))
+    hour.none("Its table cuts no amount", checks.cut_amounts(demo.said))
+    megabytes = int(hour.stranger.types("du -sm .batzen").said.split()[0])
+    hour.holds(f"What it made is at most {STATE_MB} MB", megabytes <= STATE_MB, f"{megabytes} MB")
 
 
 def coming_up(hour: Hour, beside: Callable[[], None]) -> None:
@@ -78,6 +84,7 @@ def coming_up(hour: Hour, beside: Callable[[], None]) -> None:
     try:
         said = up.until("Ctrl-C stops everything", timeout_s=UP_S)
         hour.holds("All ports move with the base", f"127.0.0.1:{PORT_BASE + 1} " in said)
+        hour.holds("It says for how long a token is good", "a token that is good for" in said)
         hour.none("Each command it proposes can be typed", _not_typed(hour, said))
         beside()
     finally:
@@ -100,10 +107,26 @@ def coming_back(hour: Hour) -> None:
         hour.holds("A payment of the run before is shown", shown.code == 0 and paid in shown.said)
         refunded = hour.stranger.types(f"{BATZEN} refund {paid}")
         hour.holds("The stand-in knows it, too: it is refunded", refunded.code == 0)
+        open_page = hour.stranger.types(f'{BATZEN} pay --amount "80 CHF" --checkout --start-only').said
         page = hour.stranger.types(f"{READ} http://127.0.0.1:{PORT_BASE + 200}/")
         hour.none("The stand-in has an index page", checks.missing(page.said, PAGE_PARTS))
+        links = re.findall(r"http://\S+/(\S+)", open_page)[:1] or ["no page"]
+        hour.none("It leads to the page that a payer pays on", checks.missing(page.said, links))
+        calling(hour)
     finally:
         up.interrupt()
+
+
+def calling(hour: Hour) -> None:
+    """The commands of docs/calling.md, where this suite is."""
+    document = (hour.stranger.checkout / "docs/calling.md").read_text(encoding="utf-8")
+    commands = "\n".join(block for block in checks.shell_blocks(document) if "buf" in block)
+    script = (
+        f'set -e; export PATH="$PWD/.batzen/venv/bin:$PATH" BATZEN_TOKEN=$({BATZEN} --as service token)\n{commands}'
+    )
+    answered = hour.stranger.types(script.replace("127.0.0.1:7", f"127.0.0.1:{PORT_BASE // 1000}"))
+    hour.none("The calls of docs/calling.md are answered", checks.missing(answered.said, CALLED))
+    hour.holds("They end well", answered.code == 0, f"exit {answered.code}")
 
 
 def _not_typed(hour: Hour, said: str) -> list[str]:
@@ -212,6 +235,10 @@ def real_stripe(hour: Hour) -> None:
     hour.chapter("Stripe itself")
     live = types(f"{BATZEN} up", STRIPE_API_KEY="sk_live_none")
     hour.holds("A live key is refused in one sentence", live.code == 1 and "is a live key" in live.said)
+    wrong = {"STRIPE_API_KEY": "sk_test_none", "BATZEN_STRIPE_POLL_EVERY_S": "soon"}
+    poll = types(f"{BATZEN} up", **wrong)
+    name = "BATZEN_STRIPE_POLL_EVERY_S is 'soon'"
+    hour.holds("A wrong pause of the poll is refused by name", poll.code == 1 and name in poll.said)
     check = types(f"{BATZEN} stripe check")
     hour.holds("stripe check says what is missing", check.code == 1 and "STRIPE_API_KEY is not set" in check.said)
 
@@ -223,6 +250,8 @@ def other_languages(hour: Hour) -> None:
     made = types("make docs", timeout_s=INSTALL_S)
     index = hour.stranger.checkout / ".batzen/docs/index.html"
     hour.holds("make docs makes pages to open", made.code == 0 and index.exists(), f"exit {made.code}")
+    wheel = types("make wheel", timeout_s=INSTALL_S)
+    hour.holds("make wheel makes a wheel", wheel.code == 0 and ".whl" in wheel.said, f"exit {wheel.code}")
     if shutil.which("npm") is None:
         hour.stranger.note("- Not tried: there is no npm here.")
         return

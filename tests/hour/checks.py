@@ -10,6 +10,8 @@ BATZEN: Final = ".batzen/venv/bin/batzen"
 _ID: Final = re.compile(r"\bpay_[0-9a-z]{26}\b")
 _CUT: Final = re.compile(r"\bpay_[0-9a-z]{1,25}…")
 _PLACE: Final = re.compile(r"\b(?:PAYMENT|SELLER|PAYER|METHOD)_ID\b")
+_AMOUNT_ALONE: Final = re.compile(r"(?:captured|refunded|lost) [\d'.]+[A-Z ]*$")
+_AMOUNT_WHOLE: Final = re.compile(r" [A-Z]{3}$")
 _ROW: Final = re.compile(rf"^(?P<sign>\S) {_ID.pattern}\s+[\d'.]+ [A-Z]{{3}}  (?P<state>[a-z ]+)$", re.MULTILINE)
 
 
@@ -63,6 +65,17 @@ def shared_signs(listed: str) -> dict[str, set[str]]:
 def signs(listed: str) -> dict[str, str]:
     """Return the states of a list by their signs."""
     return {row["sign"]: row["state"] for row in _ROW.finditer(listed)}
+
+
+def cut_amounts(text: str) -> list[str]:
+    """Return lines of a table that end amid an amount, or before its currency."""
+    lines = [line.strip() for line in text.splitlines() if "→" not in line]
+    return [line for line in lines if _AMOUNT_ALONE.search(line) and not _AMOUNT_WHOLE.search(line)]
+
+
+def shell_blocks(document: str) -> list[str]:
+    """Return the commands that a document shows."""
+    return re.findall(r"^```sh\n(.*?)^```", document, re.DOTALL | re.MULTILINE)
 
 
 def missing(text: str, wanted: Sequence[str]) -> list[str]:

@@ -46,3 +46,12 @@ def test_names_of_types_and_gaps_are_found() -> None:
     assert checks.typed_values("--json  Print JSON   --name TEXT  --3ds <succeed|fail>") == []
     assert checks.typed_values("--limit <int range> --json <bool>") == ["<int range>", "<bool>"]
     assert checks.missing("Amounts\nLedger", ["Amounts", "History"]) == ["History"]
+
+
+def test_amounts_without_their_currency_are_found() -> None:
+    assert checks.cut_amounts("✓  Paid  120.00 CHF\n   pay_1  captured 120.00 CHF\n  → captured 12") == []
+    assert checks.cut_amounts("   captured 120.00\n   lost 45.50 C") == ["captured 120.00", "lost 45.50 C"]
+
+
+def test_commands_of_a_document_are_found() -> None:
+    assert checks.shell_blocks("a\n```sh\nbuf curl\n```\n```python\nb\n```\n") == ["buf curl\n"]

@@ -18,7 +18,9 @@ def test_its_table_cuts_neither_an_id_nor_an_amount(width: int) -> None:
     payment = Payment(payment_id="pay_01m8mcr8jggbymg6ratfhn6p1m")
     payment.snapshot.amounts.captured_minor = 999_999_99
     record = Record(total=Money(amount_minor=999_999_99, currency_code="CHF"), payment=payment, waited_s=1.234)
-    shown = Shown(number=1, title="Held, captured in two parts, the rest given back", wanted=("succeeded",), record=record)
+    shown = Shown(
+        number=1, title="Held, captured in two parts, the rest given back", wanted=("succeeded",), record=record
+    )
     out = io.StringIO()
     DemoView(Console(file=out, width=width)).summary([shown], note="")
 
