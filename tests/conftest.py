@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from tests.heard import Listener, listening, unheard
 from tests.missing_tools import MissingTools
 from tests.quick_postgres import quick_postgres
 from tests.repeated import Repeated
+from tests.spreading import Spreading, turn_of
 
 SERVICES = Path(__file__).parents[1] / "services"
 SETTING_PREFIXES = ("BATZEN_", "STRIPE_", "PG")
@@ -31,11 +31,6 @@ SETTING_PREFIXES = ("BATZEN_", "STRIPE_", "PG")
 # How long an example takes says how busy the machine is, and nothing of the code.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
-
-LONGEST = ("suite", "web", "local", "status", "orchestrator", "gateway")
-"""Folders, by how long their longest files take."""
-PROCESSES_OF = {"suite": 2, "web": 2}
-"""In how many test processes a folder's files run whose tests share a whole suite: each starts one."""
 
 MakeDatabase = Callable[[str], Awaitable[ServiceDatabase]]
 
@@ -120,21 +115,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest, the whole suite's before all: what comes last is soon over.
-
-    Files go to test processes one by one, but for those whose tests share a suite (`--dist loadgroup`).
-    """
-    items.sort(key=lambda item: next((i for i, room in enumerate(LONGEST) if room in item.path.parts), len(LONGEST)))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group_of(item.path)))
+    """Begin with what takes longest, the whole suite's files before all."""
+    items.sort(key=lambda item: turn_of(item.nodeid.partition("::")[0]))
 
 
-def _group_of(path: Path) -> str:
-    file = path.relative_to(Path(__file__).parent) if path.is_relative_to(Path(__file__).parent) else path
-    room = file.parts[0]
-    if room in PROCESSES_OF:
-        return f"{room}-{zlib.crc32(file.name.encode()) % PROCESSES_OF[room]}"
-    return str(file)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spreading | None:
+    """Spread files, not single tests, over the processes of `--dist loadgroup`."""
+    return Spreading(config, log) if config.getoption("dist") == "loadgroup" else None
 
 
 @pytest.fixture(autouse=True)
