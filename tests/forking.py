@@ -22,10 +22,11 @@ from types import TracebackType
 from typing import IO, Any, Final, Self
 
 from local import child
-from local.environments import SERVICES
+from local.environments import FRONTS, SERVICES
 from local.processes import ROOT
 
 OF_THE_SUITE: Final = (*(f"services.{service}.__main__" for service in SERVICES), "sandbox.__main__")
+OF_THE_FRONTS: Final = tuple(f"services.{front}.__main__" for front in FRONTS)
 REQUEST_BYTES_MAX: Final = 1 << 20
 READY: Final = {"ready": True}
 

@@ -10,8 +10,11 @@ import pytest
 
 from local.environments import FRONTS
 from local.ports import free_ports
+from local.postgres import EmbeddedPostgres
+from local.storage import Storage
 from local.suite import Suite, running_suite
 from tests.eventually import WITHIN_S
+from tests.forking import OF_THE_FRONTS, OF_THE_SUITE, ForkServer
 from tests.web.browser import needed
 
 if TYPE_CHECKING:
@@ -19,10 +22,14 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-async def suite(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Suite]:
-    """The whole suite with its fronts."""
+async def suite(tmp_path_factory: pytest.TempPathFactory, postgres: EmbeddedPostgres) -> AsyncIterator[Suite]:
+    """The whole suite with its fronts, on the server of this test process."""
     directory: Path = tmp_path_factory.mktemp("web")
-    async with running_suite(directory, ports=free_ports(), fronts=FRONTS) as running:
+    storage = Storage(admin_url=postgres.admin_url, passwords=directory / "passwords.json", prefix="web_")
+    async with (
+        ForkServer(*OF_THE_SUITE, *OF_THE_FRONTS) as forks,
+        running_suite(directory, ports=free_ports(), storage=storage, spawn=forks.spawn, fronts=FRONTS) as running,
+    ):
         yield running
 
 
