@@ -19,6 +19,7 @@ from local.postgres import EmbeddedPostgres
 from services.runtime.database.connections import role_of
 from services.runtime.database.migrations import migrate
 from tests.complaints import Complaints
+from tests.compiling import compile_ahead
 from tests.heard import Listener, listening, unheard
 from tests.missing_tools import MissingTools
 from tests.quick_postgres import quick_postgres
@@ -91,6 +92,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Complaints(), "complaints")
     if config.getoption("--repeat-failures"):
         config.pluginmanager.register(Repeated(), "repeated")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile what the processes of pytest-xdist will import; it starts them after this."""
+    if session.config.getoption("numprocesses", None):
+        compile_ahead(session.config)
 
 
 @pytest.hookimpl(optionalhook=True)
