@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from local.databases import ServiceDatabase, create_service_database
 from local.postgres import EmbeddedPostgres
 from services.runtime.database.connections import role_of
 from services.runtime.database.migrations import migrate
-from tests.complaints import Complaints
 from tests.compiling import compile_ahead
+from tests.complaints import Complaints
 from tests.heard import Listener, listening, unheard
 from tests.missing_tools import MissingTools
 from tests.quick_postgres import quick_postgres
@@ -119,6 +120,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         for one in missing:
             reporter.write_line(f"  {one}")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Make half a million objects that stay, and let no collection of garbage look at them, now or in any test."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)
