@@ -40,9 +40,9 @@ def forms(html: str) -> dict[str, str]:
 
 def paying(html: str, payment_id: str, method: str) -> dict[str, str]:
     """Return what the form of a page that pays sends."""
-    found = re.search(r'name="total" value="([^"]+)"', html)
-    assert found is not None, html
-    return {"request_id": forms(html)[f"/pay/{payment_id}/submit"], "method": method, "total": found[1]}
+    shown = dict(re.findall(r'name="(total|timing)" value="([^"]+)"', html))
+    assert shown.keys() == {"total", "timing"}, html
+    return {"request_id": forms(html)[f"/pay/{payment_id}/submit"], "method": method, **shown}
 
 
 async def looked(browser: httpx.AsyncClient, payment_id: str) -> dict[str, str]:

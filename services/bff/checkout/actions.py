@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Route
 from batzen.errors import LASTING, BatzenError, ResourceExhausted
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.type.v1.money_pb2 import Money
-from services.bff.checkout import messages, steps
+from services.bff.checkout import messages, steps, timings
 from services.bff.checkout.pages import Handler, of_payer
 from services.bff.checkout.room import SEE_OTHER, Room, Visit
 from services.bff.checkout.satisfaction import SCORES, Satisfaction
@@ -28,6 +28,11 @@ MOVED_ON: Final = frozenset({"PAYMENT_STATE", "REQUEST_IN_PROGRESS", "ATTEMPT_OP
 
 PRICE_CHANGED: Final = "PRICE_CHANGED"
 """It was priced anew since the page was shown, and nothing was charged."""
+TIMING_CHANGED: Final = "TIMING_CHANGED"
+"""It is taken at another time than the page says, and nothing was charged."""
+NOT_OFFERED: Final = "FIELD_INVALID"
+"""Of a choice: what was chosen is not offered any more."""
+CONFLICT: Final = 409
 PAGE_ALONE: Final = "HOSTED_CHECKOUT_REQUIRED"
 """Methods were declined too often here: the hosted page is left."""
 _logger = logging.getLogger(__name__)
@@ -43,6 +48,7 @@ class CheckoutActions:
     def routes(self) -> list[BaseRoute]:
         """Return the routes."""
         handlers: Mapping[str, Handler] = {
+            "timing": self.timing,
             "submit": self.submit,
             "cancel": self.cancel,
             "check": self.check,
@@ -52,6 +58,26 @@ class CheckoutActions:
             Route(f"/pay/{{payment_id}}/{name}", of_payer(self._room, handler), methods=["POST"])
             for name, handler in handlers.items()
         ]
+
+    async def timing(self, visit: Visit) -> Response:
+        """Take the choice of when the money is taken, and lead to the next step."""
+        form, request_id = await self._taken(visit)
+        wanted = timings.seen(form)
+        if not wanted:
+            raise Refusal(400, "FIELD_MISSING", field="timing")
+        session = await self._room.payment(visit)
+        if not is_payers_turn(session.payment):
+            return visit.back()
+        if wanted != session.timing:
+            try:
+                await self._resume(visit, request_id, timing=wanted)
+            except BatzenError as error:
+                if error.reason in MOVED_ON:
+                    return visit.back()
+                if error.reason == NOT_OFFERED:
+                    return visit.back("/timing")
+                raise
+        return visit.back("/method")
 
     async def submit(self, visit: Visit) -> Response:
         """Pay with what the form names at the price that it was shown with, or lead to where that is done."""
@@ -70,6 +96,8 @@ class CheckoutActions:
         session = await self._room.payment(visit)
         if is_payers_turn(session.payment) and seen is not None and seen != owed_of(session):
             return await self._show_price(visit, seen, session)
+        if is_payers_turn(session.payment) and _is_another(session, timings.seen(form)):
+            return self._show_timing(visit, session)
         if wanted == steps.PAGE:
             return await self._to_page(visit, session, request_id)
         changed = await self._with_form(visit, session, request_id)
@@ -84,9 +112,11 @@ class CheckoutActions:
     async def _to_page(self, visit: Visit, session: pb.PaymentSession, request_id: str) -> Response:
         """Lead to the page that Stripe hosts; to a fresh one where there is none, or its price does not stand."""
         if session.collection != pb.COLLECTION_CHECKOUT or not session.checkout_url or self._room.is_stale(session):
-            answer = await self._resume(visit, request_id, pb.COLLECTION_CHECKOUT)
+            answer = await self._resume(visit, request_id, collection=pb.COLLECTION_CHECKOUT)
             if answer.price_changed:
                 return await self._show_price(visit, answer.total_before, answer.session, chosen=steps.PAGE)
+            if _is_another(answer.session, session.timing):
+                return self._show_timing(visit, answer.session)
             session = answer.session
         if not session.checkout_url:
             return visit.back()
@@ -100,13 +130,22 @@ class CheckoutActions:
             return None
         if not is_payers_turn(session.payment):
             return visit.back()
-        answer = await self._resume(visit, request_id, pb.COLLECTION_ELEMENTS)
+        answer = await self._resume(visit, request_id, collection=pb.COLLECTION_ELEMENTS)
         if not answer.price_changed:
             return None
         return await self._show_price(visit, answer.total_before, answer.session)
 
-    async def _resume(self, visit: Visit, request_id: str, collection: pb.Collection) -> pb.ResumePaymentResponse:
-        asked = pb.ResumePaymentRequest(request_id=request_id, payment_id=visit.payment_id, collection=collection)
+    async def _resume(
+        self,
+        visit: Visit,
+        request_id: str,
+        *,
+        collection: pb.Collection = pb.COLLECTION_UNSPECIFIED,
+        timing: pb.Timing = pb.TIMING_UNSPECIFIED,
+    ) -> pb.ResumePaymentResponse:
+        asked = pb.ResumePaymentRequest(
+            request_id=request_id, payment_id=visit.payment_id, collection=collection, timing=timing
+        )
         return await self._room.front.peers.calls.orchestrator.ResumePayment(asked, metadata=self._room.word(visit))
 
     async def _show_price(self, visit: Visit, seen: Money, session: pb.PaymentSession, *, chosen: str = "") -> Response:
@@ -116,14 +155,21 @@ class CheckoutActions:
         shown = steps.method(session, kept, visit.place, chosen=chosen or visit.choice, notice=notice)
         return self._room.answer(visit.request, shown, status_code=409)
 
+    def _show_timing(self, visit: Visit, session: pb.PaymentSession) -> Response:
+        """Show when the money is taken now, before anything is agreed to."""
+        notice = steps.timing_changed(session, visit.place)
+        return self._room.answer(visit.request, steps.timing(session, visit.place, notice=notice), status_code=CONFLICT)
+
     async def _pay(self, visit: Visit, form: Mapping[str, str], request_id: str, seen: Money) -> Response:
         """Submit what the form names. What is not known of it afterwards is never told as a failure."""
         try:
             await self._submit(visit, form, request_id, seen)
         except LASTING as error:
-            if error.reason != PRICE_CHANGED:
+            if error.reason not in (PRICE_CHANGED, TIMING_CHANGED):
                 raise
             session = await self._room.payment(visit)
+            if is_payers_turn(session.payment) and error.reason == TIMING_CHANGED:
+                return self._show_timing(visit, session)
             if not is_payers_turn(session.payment) or seen == owed_of(session):
                 return visit.back()
             return await self._show_price(visit, seen, session)
@@ -153,6 +199,7 @@ class CheckoutActions:
             return_url=f"{visit.place.origin}/return/{visit.payment_id}",
             keep_method=form.get("keep") == "yes",
             expected_total=seen,
+            expected_timing=timings.seen(form),
         )
         if form.get("method") == steps.AS_ENTERED:
             asked.confirmation_token_id = form.get("token", "")
@@ -196,3 +243,8 @@ class CheckoutActions:
         await self._room.count(visit)
         form = await self._room.front.forms.read(visit.request)
         return form, self._room.front.forms.take(visit.session, form)
+
+
+def _is_another(session: pb.PaymentSession, seen: pb.Timing) -> bool:
+    """Tell whether the money is taken at another time than the page said; a page of an older release says none."""
+    return seen not in (pb.TIMING_UNSPECIFIED, session.timing)

@@ -147,12 +147,28 @@ class Checkout:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TimingOption:
+    """One time at which the money may be taken."""
+
+    value: str
+    """What the form sends."""
+    title: str
+    detail: str
+    is_chosen: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TimingStep:
     """When the money is taken."""
 
     facts: Sequence[Fact]
     text: str
     onwards: str
+    """Where the next step is, of a payer who has no choice."""
+    options: Sequence[TimingOption] = ()
+    """What they may choose."""
+    action: str = ""
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +195,8 @@ class ConfirmStep:
     """What the button does, where it does not say so."""
     total: str
     """What is shown to be paid, as the form sends it back."""
+    timing: str
+    """When it is shown to be taken, as the form sends it back."""
     offers_keeping: bool
     mandate: str
     """What a payer agrees to whose card is kept."""
@@ -205,6 +223,8 @@ class CardStep:
     other_action: str
     total: str
     """What is shown to be paid, as the forms send it back."""
+    timing: str
+    """When it is shown to be taken, as the forms send it back."""
     mandate: str
     must_keep: bool
 

@@ -12,7 +12,7 @@ from batzen.errors import BatzenError, FailedPrecondition
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.status.v1.status_pb2 import GetPaymentRequest
 from batzen.type.v1.payment_pb2 import PaymentState
-from services.bff.checkout import messages, standing, steps
+from services.bff.checkout import messages, standing, steps, timings
 from services.bff.checkout.receipts import receipt
 from services.bff.checkout.room import NoSession, Room, Visit, remember
 from services.bff.checkout.satisfaction import Satisfaction
@@ -62,14 +62,14 @@ class CheckoutPages:
 
     async def _first_step(self, visit: Visit, session: pb.PaymentSession) -> Shown:
         is_new = not session.payment.snapshot.HasField("last_error") and not visit.choice
-        if session.timing != pb.TIMING_IMMEDIATE and is_new:
+        if is_new and timings.is_shown(session, visit.place.now):
             return steps.timing(session, visit.place)
         return steps.method(session, await self._room.kept(visit), visit.place, chosen=visit.choice)
 
     async def timing(self, visit: Visit) -> Response:
-        """Show when the money is taken."""
+        """Show when the money is taken, or let that be chosen."""
         session = await self._room.payment(visit)
-        if not is_payers_turn(session.payment) or session.timing == pb.TIMING_IMMEDIATE:
+        if not is_payers_turn(session.payment) or not timings.is_shown(session, visit.place.now):
             return visit.back()
         return self._room.answer(visit.request, steps.timing(session, visit.place))
 

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from batzen.gateway.v1.payment_methods_pb2 import PaymentMethod
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.type.v1.money_pb2 import Money
+from services.bff.checkout import timings
 from services.bff.checkout.model import (
     CardStep,
     ConfirmStep,
@@ -38,22 +39,28 @@ AS_ENTERED: Final = "form"
 """What the form of our page sends: a token that Stripe's script made of the card."""
 
 
-def timing(session: pb.PaymentSession, place: Place) -> Shown:
-    """Return the step that says when the money is taken, where that is not at once."""
+def timing(session: pb.PaymentSession, place: Place, *, notice: Notice | None = None) -> Shown:
+    """Return the step that says when the money is taken, where that is not at once, or is the payer's choice."""
     say, home = place.words.say, place.home(session.payment.payment_id)
     facts = [Fact(label=say("timing.amount"), value=total_of(session, place))]
-    if session.timing == pb.TIMING_SCHEDULED:
-        when = place.words.moment(session.charge_time.ToDatetime(UTC))
-        text = say("timing.scheduled", time=when)
-        facts.append(Fact(label=say("timing.when"), value=when))
-    elif session.HasField("capture_time"):
-        text = say("timing.held_until", time=place.words.moment(session.capture_time.ToDatetime(UTC)))
-    else:
-        text = say("timing.held")
+    offered = timings.offered(session, place.now)
+    if session.timing == pb.TIMING_SCHEDULED and not offered:
+        facts.append(Fact(label=say("timing.when"), value=timings.moment(session, place)))
     page = page_of(
-        Key.TIMING, session, place, steps=_steps(session, place, now="timing"), notice=declined(session, place)
+        Key.TIMING,
+        session,
+        place,
+        steps=_steps(session, place, now="timing"),
+        notice=notice or declined(session, place),
     )
-    step = TimingStep(facts=facts, text=text, onwards=f"{home}/method")
+    step = TimingStep(
+        facts=facts,
+        text="" if offered else timings.text(session.timing, session, place),
+        onwards=f"{home}/method",
+        options=[timings.option(one, session, place) for one in offered],
+        action=f"{home}/timing",
+        request_id=place.new_id() if offered else "",
+    )
     return Shown(template="checkout/timing.html", page=page, part={"timing": step}, words=place.words)
 
 
@@ -130,6 +137,7 @@ def confirm(session: pb.PaymentSession, wanted: Method, place: Place, *, notice:
         button=_button(session, place) if is_kept else say("confirm.go_to_page", amount=amount),
         promise="" if is_kept else say(promises[wanted.value]),
         total=sent_total(owed_of(session)),
+        timing=timings.sent(session.timing),
         offers_keeping=False,
         mandate=_mandate(session, place),
         must_keep=session.keep_method,
@@ -160,6 +168,7 @@ def card(session: pb.PaymentSession, place: Place) -> Shown:
         other_request_id=place.new_id(),
         other_action=f"{home}/submit",
         total=sent_total(owed_of(session)),
+        timing=timings.sent(session.timing),
         mandate=_mandate(session, place),
         must_keep=session.keep_method,
     )
@@ -192,9 +201,15 @@ def price_changed(before: Money, after: Money, place: Place) -> Notice:
     return Notice(tone=Tone.WARN, title=place.words.say("price.title"), text=text, key="price_changed")
 
 
+def timing_changed(session: pb.PaymentSession, place: Place) -> Notice:
+    """Return that the money is taken at another time than the payer was shown."""
+    text = place.words.say("timing.changed_text", timing=timings.title(session.timing, session, place))
+    return Notice(tone=Tone.WARN, title=place.words.say("timing.changed_title"), text=text, key="timing_changed")
+
+
 def _steps(session: pb.PaymentSession, place: Place, *, now: str) -> list[Step]:
     home = place.home(session.payment.payment_id)
-    names = ["method", "confirm"] if session.timing == pb.TIMING_IMMEDIATE else ["timing", "method", "confirm"]
+    names = ["timing", "method", "confirm"] if timings.is_shown(session, place.now) else ["method", "confirm"]
     names.append("done")
     at = names.index(now)
     return [

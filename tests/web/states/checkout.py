@@ -20,6 +20,7 @@ from tests.web.state import State
 
 PAID: Final = {"authorized_minor": samples.TOTAL_MINOR, "captured_minor": samples.TOTAL_MINOR}
 SURPLUS: Final = samples.snapshot(amounts={"surplus_minor": samples.TOTAL_MINOR})
+TURN: Final = "REQUIRES_PAYMENT_METHOD"
 SOON: Final = samples.at(samples.NOW + timedelta(days=5))
 
 
@@ -42,6 +43,22 @@ def _price_changed(place: Place) -> Shown:
     before = Money(amount_minor=18_954, currency_code="CHF")
     notice = steps.price_changed(before, samples.session("REQUIRES_PAYMENT_METHOD").payment.total, place)
     return steps.method(samples.session("REQUIRES_PAYMENT_METHOD"), samples.KEPT, place, notice=notice)
+
+
+def _offered(timing: pb.Timing) -> pb.PaymentSession:
+    """Return a payment whose payer may choose when they pay."""
+    offered = [
+        pb.OfferedTiming(timing=pb.TIMING_IMMEDIATE),
+        pb.OfferedTiming(timing=pb.TIMING_MANUAL_CAPTURE),
+        pb.OfferedTiming(timing=pb.TIMING_SCHEDULED, charge_time=SOON),
+    ]
+    charge_time = SOON if timing == pb.TIMING_SCHEDULED else None
+    return samples.session(TURN, timing=timing, timings_offered=offered, charge_time=charge_time)
+
+
+def _timing_changed(place: Place) -> Shown:
+    session = _offered(pb.TIMING_SCHEDULED)
+    return steps.timing(session, place, notice=steps.timing_changed(session, place))
 
 
 def _too_many(place: Place) -> Shown:
@@ -67,12 +84,13 @@ def _scheduled_terms(state: str) -> pb.PaymentSession:
     return samples.session(state, timing=pb.TIMING_SCHEDULED, charge_time=SOON, keep_method=True)
 
 
-TURN: Final = "REQUIRES_PAYMENT_METHOD"
 NEW: Final = replace(samples.TENANT, offers_form=False, tells_by_mail=False)
 MADE: Final[Mapping[str, Callable[[Place], Shown]]] = {
     "loading": partial(_standing, samples.session("INITIALIZED")),
     "timing-scheduled": partial(steps.timing, _scheduled_terms(TURN)),
     "timing-held": partial(steps.timing, samples.session(TURN, timing=pb.TIMING_MANUAL_CAPTURE)),
+    "timing-choice": partial(steps.timing, _offered(pb.TIMING_IMMEDIATE)),
+    "timing-changed": _timing_changed,
     "method": partial(_method, samples.session(TURN)),
     "method-first-time": lambda place: steps.method(samples.session(TURN), (), replace(place, tenant=NEW)),
     "method-declined": partial(_method, samples.declined()),

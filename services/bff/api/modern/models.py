@@ -13,6 +13,8 @@ from services.bff.api.reading import said
 Identifier = Annotated[str, Field(min_length=1, max_length=128)]
 MinorUnits = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
 Count = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
+Timing = Literal["IMMEDIATE", "MANUAL_CAPTURE", "SCHEDULED"]
+TimingOrNone = Literal["", "IMMEDIATE", "MANUAL_CAPTURE", "SCHEDULED"]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", examples=["CHF"])]
 
 
@@ -120,6 +122,16 @@ class Price(Answer):
     expire_time: datetime | None
 
 
+class OfferedTiming(Answer):
+    """A timing that a payer may choose, and when money would move with it."""
+
+    timing: str = Field(description="IMMEDIATE, MANUAL_CAPTURE or SCHEDULED.")
+    charge_time: datetime | None = Field(description="Of SCHEDULED: when it would be charged.")
+    capture_time: datetime | None = Field(
+        description="Of MANUAL_CAPTURE: when what is held would be taken by itself; null where it would not."
+    )
+
+
 class Session(Answer):
     """What a payer needs to go on."""
 
@@ -130,6 +142,10 @@ class Session(Answer):
     redirect_url: str = Field(description="Where the payer has to go next, such as their bank; empty for nowhere.")
     intent_id: str
     charge_id: str
+    timing: str = Field(description="When the money is taken: IMMEDIATE, MANUAL_CAPTURE or SCHEDULED.")
+    timings_offered: list[OfferedTiming] = Field(
+        description="What the payer may choose among, by resume; empty where they have no choice, or not any more."
+    )
 
 
 class Confirmed(Answer):
@@ -226,7 +242,10 @@ class StartPayment(Body):
     session_name: Annotated[str, Field(max_length=200)] = ""
     client_reference: Annotated[str, Field(max_length=128)] = ""
     collection: Literal["CHECKOUT", "ELEMENTS"] = "CHECKOUT"
-    timing: Literal["IMMEDIATE", "MANUAL_CAPTURE", "SCHEDULED"] = "IMMEDIATE"
+    timing: Timing = "IMMEDIATE"
+    timings_offered: Annotated[list[Timing], Field(max_length=3)] = Field(
+        default=[], description="What the payer may choose among, by resume, with `timing` among them."
+    )
     charge_time: datetime | None = None
     return_url: Annotated[str, Field(max_length=2000)] = ""
     cancel_url: Annotated[str, Field(max_length=2000)] = ""
@@ -246,6 +265,15 @@ class ConfirmPayment(Body):
         default=None,
         description="What the payer was shown; another price is 409 `PRICE_CHANGED`. Only a service may leave it out.",
     )
+    expected_timing: TimingOrNone = Field(
+        default="", description="The timing that the payer was shown; another one is 409 `TIMING_CHANGED`."
+    )
+
+
+class ResumePayment(Body):
+    """What the payer chose meanwhile."""
+
+    timing: TimingOrNone = Field(default="", description="One of the session's `timings_offered`; empty leaves it.")
 
 
 class Explained(Body):

@@ -158,10 +158,14 @@ class PaymentResources:
         return views.payment(answer.payment, asker)
 
     async def resume_payment(
-        self, asker: Who, payment_id: PaymentId, body: models.Nothing, key: NeededKey
+        self, asker: Who, payment_id: PaymentId, body: models.ResumePayment, key: NeededKey
     ) -> models.Resumed:
-        """Pick an unfinished payment up again; where its quote has expired it is priced anew."""
-        request = pb.ResumePaymentRequest(request_id=of_key(asker, f"resume|{payment_id}", key), payment_id=payment_id)
+        """Pick a payment up again, perhaps with another timing; where its quote has expired it is priced anew."""
+        request = pb.ResumePaymentRequest(
+            request_id=of_key(asker, f"resume|{payment_id}", key),
+            payment_id=payment_id,
+            timing=f"TIMING_{body.timing or 'UNSPECIFIED'}",
+        )
         answer = await self._calls.orchestrator.ResumePayment(request, metadata=asker.metadata)
         return models.Resumed(
             session=views.session(answer.session, asker),

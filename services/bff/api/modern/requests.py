@@ -29,6 +29,7 @@ def start_request(body: models.StartPayment, operations: Operations, *, request_
         return_url=body.return_url or operations.return_url(),
         cancel_url=body.cancel_url or body.return_url or operations.return_url(),
         timing=f"TIMING_{body.timing}",
+        timings_offered=[f"TIMING_{one}" for one in body.timings_offered],
         collection=f"COLLECTION_{body.collection}",
         coupon_codes=body.coupon_codes,
         keep_method=body.keep_method,
@@ -59,6 +60,7 @@ def confirm_request(
         return_url=body.return_url or operations.return_url(payment_id),
         keep_method=body.keep_method,
         expected_total=None if body.expected_total is None else money(body.expected_total),
+        expected_timing=f"TIMING_{body.expected_timing or 'UNSPECIFIED'}",
     )
     if body.payment_method_id:
         request.payment_method_id = body.payment_method_id

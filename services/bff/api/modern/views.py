@@ -71,7 +71,23 @@ def session(message: orchestrator_pb2.PaymentSession, asker: Asker) -> models.Se
         redirect_url=message.next_action.redirect_url,
         intent_id=message.intent_id,
         charge_id=message.charge_id,
+        timing=timing_name(message.timing),
+        timings_offered=[
+            models.OfferedTiming(
+                timing=timing_name(one.timing),
+                charge_time=instant(one, "charge_time"),
+                capture_time=instant(one, "capture_time"),
+            )
+            for one in message.timings_offered
+        ],
     )
+
+
+def timing_name(timing: orchestrator_pb2.Timing) -> str:
+    """Return when the money is taken; empty of one that is not said, or newer than this front."""
+    if not timing or timing not in orchestrator_pb2.Timing.values():
+        return ""
+    return orchestrator_pb2.Timing.Name(timing).removeprefix("TIMING_")
 
 
 def kept_method(message: payment_methods_pb2.PaymentMethod) -> models.KeptMethod:
