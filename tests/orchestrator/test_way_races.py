@@ -84,8 +84,14 @@ class Round:
             return "REFUSED"
         return "OK"
 
-    async def submit(self, method_id: str = VISA) -> str:
-        return await self.call("SubmitPayment", submit(self.one.payment_id, method_id))
+    async def submit(self, method_id: str = VISA, **changes: Any) -> str:
+        return await self.call("SubmitPayment", submit(self.one.payment_id, method_id, **changes))
+
+    async def choose(self, timing: int) -> str:
+        return await self.call("ResumePayment", resume(self.one.payment_id, timing=timing))
+
+    async def timing(self) -> int:
+        return (await self.clients.journeys.plan(self.one.payment_id)).timing
 
     async def sweep(self) -> str:
         await self.chance.choice(self.replicas).move()
@@ -212,9 +218,47 @@ async def _method_is_detached_as_it_is_charged(race: Round) -> None:
     assert len((await at_stripe(race.clients.stripe, race.one.payment_id)).received) == 1
 
 
+async def _payer_chooses_to_pay_later_what_is_being_paid(race: Round) -> None:
+    chosen, paid = await race.at_once(race.choose(pb.TIMING_SCHEDULED), race.pay())
+    state, timing = await race.state(), await race.timing()
+    if paid == "OK":
+        assert (state, timing) == ("SUCCEEDED", pb.TIMING_IMMEDIATE), "what was paid is settled as it was"
+        assert chosen in ("PAYMENT_STATE", "ATTEMPT_OPEN")
+    else:
+        assert (chosen, state, timing) == ("OK", "REQUIRES_PAYMENT_METHOD", pb.TIMING_SCHEDULED)
+
+
+async def _payer_chooses_to_pay_later_and_submits_the_timing_of_before(race: Round) -> None:
+    """In two tabs."""
+    chosen, submitted = await race.at_once(
+        race.choose(pb.TIMING_SCHEDULED), race.submit(expected_timing=pb.TIMING_IMMEDIATE)
+    )
+    state = await race.state()
+    if submitted == "OK":
+        assert (chosen, state) == ("PAYMENT_STATE", "SUCCEEDED")
+    else:
+        assert (chosen, submitted) == ("OK", "TIMING_CHANGED")
+        assert (state, await race.timing()) == ("REQUIRES_PAYMENT_METHOD", pb.TIMING_SCHEDULED)
+        assert not (await at_stripe(race.clients.stripe, race.one.payment_id)).received
+
+
+async def _payer_chooses_twice_at_once(race: Round) -> None:
+    heard = await race.at_once(*map(race.choose, (pb.TIMING_SCHEDULED, pb.TIMING_MANUAL_CAPTURE)))
+    assert set(heard) <= {"OK", "ATTEMPT_OPEN"}
+    assert "OK" in heard
+    assert await race.state() == "REQUIRES_PAYMENT_METHOD"
+    if await race.timing() == pb.TIMING_SCHEDULED:
+        assert await race.submit() == "OK"
+        assert await race.state() == "SCHEDULED"
+
+
 Kind = tuple[Callable[[Round], Awaitable[None]], dict[str, Any]]
 ON_PAGE: Final[dict[str, Any]] = {"collection": PAGE, "cancel_url": CANCEL_URL}
 SCHEDULED: Final[dict[str, Any]] = {"timing": pb.TIMING_SCHEDULED}
+OFFERED: Final[dict[str, Any]] = {
+    "timings_offered": [pb.TIMING_IMMEDIATE, pb.TIMING_MANUAL_CAPTURE, pb.TIMING_SCHEDULED],
+    "cancel_url": CANCEL_URL,
+}
 KINDS: Final[dict[str, Kind]] = {
     "page to form, paid": (_form_takes_the_place_of_a_page_that_is_being_paid, ON_PAGE),
     "form to page, paid": (_page_takes_the_place_of_a_form_that_is_being_paid, {}),
@@ -224,6 +268,10 @@ KINDS: Final[dict[str, Kind]] = {
     "resume and sweep": (_payer_comes_back_as_their_time_is_up, {}),
     "resume of a page and sweep": (_payer_comes_back_as_their_time_is_up, ON_PAGE),
     "preserve and sweep": (_payer_asks_to_be_waited_for_as_their_time_is_up, {}),
+    "choose and pay by form": (_payer_chooses_to_pay_later_what_is_being_paid, OFFERED),
+    "choose and pay on page": (_payer_chooses_to_pay_later_what_is_being_paid, OFFERED | ON_PAGE),
+    "choose and submit": (_payer_chooses_to_pay_later_and_submits_the_timing_of_before, OFFERED),
+    "choose twice": (_payer_chooses_twice_at_once, OFFERED),
     "detach and plan": (_method_is_detached_as_a_charge_is_planned_with_it, SCHEDULED),
     "detach and charge": (_method_is_detached_as_it_is_charged, SCHEDULED),
 }
@@ -244,7 +292,7 @@ class Races:
         contest, changes = KINDS[name]
         clients = Clients(self._replicas[0], self._journeys, self._gateway_work)
         asked = start(payer=pb.Payer(payer_id=clients.payer_id, email="pia@example.ch"), **changes)
-        if asked.timing == pb.TIMING_SCHEDULED:
+        if pb.TIMING_SCHEDULED in (asked.timing, *asked.timings_offered):
             asked.charge_time.CopyFrom(timestamp(clients.clock.now() + SOON))
         session = (await self._journeys.orchestrator.StartPayment(asked)).session
         payment_id = session.payment.payment_id
