@@ -31,6 +31,7 @@ from services.runtime.rpc.jwks import KeySet
 from services.runtime.rpc.server import running_server
 from tests.clock import Clock
 from tests.conftest import Databases
+from tests.gateway.clocks import level
 from tests.gateway.pages import Pages
 from tests.gateway.samples import Payments
 from tests.gateway.stubs import GatewayStubs
@@ -188,6 +189,12 @@ async def stripe() -> AsyncIterator[SandboxControl]:
     """The running stand-in."""
     async with running() as sandbox, SandboxControl(sandbox.base_url) as control:
         yield control
+
+
+@pytest.fixture(autouse=True)
+async def clocks_together(stripe: SandboxControl, clock: Clock) -> None:
+    """A test may move our clock or Stripe's as far as it likes: the next one finds them together."""
+    await level(clock, stripe)
 
 
 @pytest.fixture(autouse=True)

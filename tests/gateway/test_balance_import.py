@@ -23,6 +23,7 @@ from services.runtime.rpc.call_context import acting_for
 from services.runtime.work.kinds import RetryLater, Work
 from tests.clock import Clock
 from tests.conftest import Databases
+from tests.gateway.clocks import level
 from tests.gateway.conftest import Sink, running_gateway
 from tests.gateway.samples import Payments
 from tests.metrics import Figures
@@ -78,6 +79,7 @@ async def balance(
 ) -> AsyncIterator[Balance]:
     """A gateway with a Stripe account and a clock of its own: what is read begins where the account became ours."""
     database, key, clock = await databases.create("gateway"), f"sk_test_{secrets.token_hex(16)}", Clock()
+    await level(clock, stripe)
     async with (
         running_gateway(
             database.runtime_url,

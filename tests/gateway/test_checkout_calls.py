@@ -218,7 +218,6 @@ async def test_a_page_ends_when_it_is_asked_to(place: Place) -> None:  # noqa: F
     pages = Pages(place.payments)
     now = await place.stripe.now()
     expire_time = Timestamp(seconds=int(now + timedelta(hours=2).total_seconds()))
-    place.clock.advance(timedelta(seconds=now - place.clock.now().timestamp()))
 
     opened = await pages.opened(page={"expire_time": expire_time})
 
@@ -233,7 +232,6 @@ async def test_a_page_whose_answer_is_lost_is_not_asked_for_when_stripe_would_no
     was_made: bool,
 ) -> None:
     pages = Pages(place.payments)
-    place.clock.advance(timedelta(seconds=await place.stripe.now() - place.clock.now().timestamp()))
     soon = place.clock.now() + LIFE_MIN + timedelta(minutes=2)
     request = pages.create_request(page={"expire_time": _at(soon)})
     await place.stripe.fault(Kind.RESET, route=CREATE_PAGE, after=was_made, times=None)

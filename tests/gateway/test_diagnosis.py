@@ -14,7 +14,6 @@ from batzen.gateway.v1 import diagnosis_pb2
 from batzen.type.v1 import diagnosis_pb2 as said
 from sandbox.control import SandboxControl
 from services.gateway.diagnosis import checks
-from tests.clock import Clock
 from tests.gateway.conftest import Gateway
 from tests.gateway.samples import Payments, new_id
 from tests.gateway.settling import Carts, part
@@ -63,12 +62,10 @@ async def test_records_of_whatever_became_of_a_payment_agree_with_each_other_and
 
 
 async def test_what_is_only_at_stripe_is_found_and_waits_for_its_event_while_it_is_young(
-    carts: Carts, stripe: SandboxControl, clock: Clock
+    carts: Carts, stripe: SandboxControl
 ) -> None:
     payment_id = await carts.payments.paid()
     await carts.settled(payment_id)
-    # Other tests may have moved our clock: what is made at Stripe now is young by it.
-    await stripe.advance(max(0.0, clock.now().timestamp() - await stripe.now()))
     await stripe.refund(await carts.payments.intent_id(payment_id), amount=1_000)
 
     [found] = await examined(carts.payments, payment_id, with_stripe=True)

@@ -31,6 +31,7 @@ from services.runtime.observability.metrics import Meter
 from tests.clock import Clock
 from tests.conftest import Databases
 from tests.eventually import eventually
+from tests.gateway.clocks import level
 from tests.gateway.conftest import Gateway, Sink, running_gateway
 from tests.gateway.reconciling import reconciling, remainder
 from tests.gateway.samples import AMOUNT_MINOR, SUCCEEDED, Payments, new_id, refused
@@ -326,7 +327,7 @@ async def test_books_and_stripe_say_the_same_of_what_was_imported(
         Meter(),
         f"sk_test_{secrets.token_hex(16)}",
     )
-    clock.advance(timedelta(seconds=max(0.0, await stripe.now() - clock.now().timestamp())))
+    await level(clock, stripe)
     start = partial(
         running_gateway,
         database.runtime_url,

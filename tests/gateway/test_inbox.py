@@ -32,6 +32,7 @@ from services.runtime.work.kinds import RetryLater, Work
 from tests.clock import Clock
 from tests.conftest import Databases
 from tests.eventually import eventually
+from tests.gateway.clocks import level
 from tests.gateway.conftest import Gateway, Sink, running_gateway
 from tests.gateway.receiving import CONNECT_SECRET, SECRET, Sender, count, event_of, receiving, stored
 from tests.gateway.samples import (
@@ -145,7 +146,8 @@ async def place(databases: Databases, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(autouse=True)
 async def quiet(place: Place) -> AsyncIterator[None]:
-    """Leave no fault and no work to the next test."""
+    """Begin with the clocks together, and leave no fault and no work to the next test."""
+    await level(place.clock, place.stripe)
     yield
     await place.stripe.clear_faults()
     await place.stripe.resume()

@@ -24,6 +24,7 @@ from services.runtime.rpc import call_context
 from tests.clock import Clock
 from tests.conftest import Databases
 from tests.eventually import eventually
+from tests.gateway.clocks import level
 from tests.gateway.conftest import Gateway, running_gateway
 from tests.gateway.samples import Payments, new_request_id
 from tests.gateway.settling import TENANT, Carts, part
@@ -111,6 +112,7 @@ async def quiet(
 
 @pytest.fixture
 async def carts(quiet: Gateway, stripe: SandboxControl) -> AsyncIterator[Netted]:
+    await level(quiet.parts.clock, stripe)
     async with quiet.connect() as stub:
         payments = Payments(stub, stripe)
         await payments.prepare_seller()

@@ -27,6 +27,7 @@ from services.runtime.work.kinds import WorkClass
 from tests.clock import Clock
 from tests.conftest import Databases
 from tests.eventually import eventually
+from tests.gateway.clocks import level
 from tests.gateway.conftest import Sink, running_gateway
 from tests.gateway.reconciling import Reconciling, Report, kinds, reconciling, remainder
 from tests.gateway.samples import refusal, refused
@@ -43,9 +44,7 @@ async def platform(
 ) -> AsyncIterator[Reconciling]:
     """A gateway with books and a Stripe account of its own, and a clock that is ahead of Stripe's."""
     database, clock, meter = await databases.create("gateway"), Clock(), Meter()
-    # Other tests may have moved the stand-in's clock: what it makes is not to be of a time to come.
-    behind_s = await stripe.now() - clock.now().timestamp()
-    clock.advance(timedelta(seconds=max(0.0, behind_s)))
+    await level(clock, stripe)  # what the stand-in makes is not to be of a time to come
     start = partial(
         running_gateway,
         database.runtime_url,

@@ -27,6 +27,7 @@ from services.shared import fields
 from tests.clock import Clock
 from tests.conftest import Databases
 from tests.eventually import eventually
+from tests.gateway.clocks import level
 from tests.gateway.conftest import Gateway, running_gateway
 from tests.gateway.samples import Payments
 from tests.gateway.settling import Carts, part
@@ -81,6 +82,7 @@ async def quiet(
 
 @pytest.fixture
 async def own(quiet: Gateway, stripe: SandboxControl) -> AsyncIterator[Carts]:
+    await level(quiet.parts.clock, stripe)
     async with quiet.connect() as stub:
         payments = Payments(stub, stripe)
         await payments.prepare_seller()
