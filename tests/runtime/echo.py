@@ -21,6 +21,7 @@ from services.runtime.rpc.identity import TokenVerifier
 from services.runtime.rpc.jwks import KeySet
 from services.runtime.rpc.limits import Limits
 from services.runtime.rpc.server import RunningServer, running_server
+from tests.eventually import WITHIN_S
 
 NOW = datetime(2030, 5, 1, 12, tzinfo=UTC)
 SERVICE = "batzen.test.v1.EchoService"
@@ -116,7 +117,7 @@ async def serving(
         ) as server,
         make_channel(
             f"127.0.0.1:{server.port}",
-            timeout_s=5,
+            timeout_s=WITHIN_S,
             metadata=lambda: bearer(token) if token else (),
             options=(("grpc.use_local_subchannel_pool", 1), *options),
         ) as channel,

@@ -10,6 +10,7 @@ import pytest
 from services.errors import DependencyUnavailable
 from services.runtime.database import batching
 from services.runtime.database.batching import Batcher
+from tests.eventually import WITHIN_S
 
 
 class Work:
@@ -115,7 +116,7 @@ async def test_what_waits_when_a_lane_is_free_again_waits_for_no_other(monkeypat
     gates[1].set()  # its slot leaves what waits to the one that began later, and that hangs
     gates[3].set()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         assert await calls[3] == 3
     gates[2].set()
     assert await asyncio.gather(*calls) == [0, 1, 2, 3]

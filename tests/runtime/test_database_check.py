@@ -21,12 +21,11 @@ from services.runtime.database.check import DatabaseUnfit, wait_for_database
 from services.runtime.database.connections import make_engine, transaction
 from services.runtime.database.migrations import migrate, wait_for_schema
 from tests.conftest import Databases
-from tests.eventually import persistently
+from tests.eventually import WITHIN_S, persistently
 from tests.logged import said_by
 from tests.pooling import needs_pooler, pooler
 
 SAMPLE = Path(__file__).parent / "migrations_sample"
-PATIENCE_S = 30
 
 
 @pytest.fixture
@@ -61,7 +60,7 @@ async def test_what_no_waiting_mends_is_refused_by_name(
 ) -> None:
     url = changed(database.runtime_url, **parts)
 
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(WITHIN_S):
         with pytest.raises(DatabaseUnfit, match=named) as caught:
             await wait_for_database(url, timeout_s=60)
 
@@ -109,7 +108,7 @@ async def test_a_database_that_comes_back_is_taken(own_postgres: EmbeddedPostgre
 
     await asyncio.to_thread(own_postgres.start)
 
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(WITHIN_S):
         await waiting
 
 
@@ -140,7 +139,7 @@ async def test_a_pooler_that_keeps_no_connection_for_us_is_refused_by_name(
     await with_timeouts(database, postgres)
     url = pooled(pool_mode=mode)
 
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(WITHIN_S):
         with pytest.raises(DatabaseUnfit, match=r"pooler .* use pool_mode = session"):
             await wait_for_database(url, timeout_s=60)
 
@@ -191,6 +190,6 @@ async def test_a_pooler_that_takes_no_settings_is_refused_by_name(pooled: Callab
 async def test_a_poolers_own_refusals_are_refusals(part: str, pooled: Callable[..., str]) -> None:
     url = changed(pooled(pool_mode="session"), **{part: "wrong"})
 
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(WITHIN_S):
         with pytest.raises(DatabaseUnfit):
             await wait_for_database(url, timeout_s=60)

@@ -23,6 +23,7 @@ from services.runtime.rpc.error_status import refusal_of
 from services.runtime.rpc.identity import LEEWAY
 from services.runtime.rpc.limits import Limits
 from services.shared.refusals import to_json
+from tests.eventually import WITHIN_S
 from tests.logged import said_by
 from tests.refusals import details_of, reason_of
 from tests.runtime.echo import NOW, bearer, collect, echo, refusal, serving, talk, unary, watch
@@ -229,13 +230,13 @@ async def test_a_method_not_written_yet_is_unimplemented_but_guarded(issuer: Iss
 
 async def test_a_unary_call_needs_a_deadline_that_is_not_too_long(issuer: Issuer) -> None:
     methods = {"Echo": unary(echo), "Watch": watch(generated)}
-    async with serving(issuer, methods, limits=Limits(deadline_max_s=2)) as service:
+    async with serving(issuer, methods, limits=Limits(deadline_max_s=WITHIN_S)) as service:
         bare = aio.insecure_channel(service.address)
         token = bearer(issuer.mint("payer_1", roles={"payer"}))
         without = bare.unary_unary("/batzen.test.v1.EchoService/Echo")(b"", metadata=token)
         assert reason_of(await refusal(without)) == "DEADLINE_MISSING"
-        assert reason_of(await refusal(service.unary()(HELLO, timeout=3))) == "DEADLINE_TOO_LONG"
-        assert await service.unary()(HELLO, timeout=2) == HELLO
+        assert reason_of(await refusal(service.unary()(HELLO, timeout=WITHIN_S + 1))) == "DEADLINE_TOO_LONG"
+        assert await service.unary()(HELLO, timeout=WITHIN_S) == HELLO
         async with streaming(service.watch()(HELLO)) as responses:
             assert len([response async for response in responses]) == 2
         await bare.close()
@@ -256,14 +257,14 @@ async def test_the_handler_knows_its_caller_correlation_and_time(issuer: Issuer)
         return request
 
     async with serving(issuer, {"Echo": unary(look)}) as service:
-        call = service.unary()(HELLO, timeout=3, metadata=(("x-correlation-id", "order-7"),))
+        call = service.unary()(HELLO, timeout=WITHIN_S, metadata=(("x-correlation-id", "order-7"),))
         await call
         trailing = dict(await call.trailing_metadata())
 
     caller, tenant_id, correlation, remaining_s = seen[0]
     assert (caller.subject, caller.tenant_id, caller.roles) == ("payer_1", "main", {"payer"})
     assert (tenant_id, correlation) == ("main", "order-7")
-    assert 0 < remaining_s <= 3.01  # gRPC rounds up to a hundredth on the wire
+    assert 0 < remaining_s <= WITHIN_S + 0.01  # gRPC rounds up to a hundredth on the wire
     assert trailing["x-correlation-id"] == "order-7"
     with pytest.raises(LookupError):
         call_context.current_caller()
@@ -359,7 +360,7 @@ async def test_a_stream_whose_reader_stopped_reading_still_ends_with_its_token(i
     async with serving(issuer, {"Watch": watch(flood)}, token=token, now=lambda: soon) as service:
         call = service.watch()(HELLO)
         await call.read()
-        await asyncio.wait_for(ended.wait(), 3)
+        await asyncio.wait_for(ended.wait(), WITHIN_S)
         call.cancel()
 
 
@@ -378,7 +379,7 @@ async def test_a_generator_is_closed_in_its_own_task_when_the_reader_leaves(issu
         async with streaming(service.watch()(HELLO)) as responses:
             async for _ in responses:
                 break
-        assert await asyncio.wait_for(closed, 3)
+        assert await asyncio.wait_for(closed, WITHIN_S)
 
 
 async def test_a_caller_has_only_so_many_streams(issuer: Issuer) -> None:

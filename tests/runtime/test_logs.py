@@ -147,7 +147,7 @@ def test_a_write_that_fails_ends_no_log_and_its_lines_are_counted() -> None:
 
     with json_logs(service="pricing", write=write):
         logger.info("lost")
-        assert failed.wait(10)
+        assert failed.wait(WITHIN_S)
         logger.info("kept")
     lines = [json.loads(line) for line in "".join(written).splitlines()]
     assert [line["message"] for line in lines] == ["kept", "log lines were dropped"]

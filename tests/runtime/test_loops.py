@@ -17,9 +17,9 @@ from services.runtime.process import ending
 from services.runtime.rpc.health import READINESS, Health
 from services.runtime.work import loops
 from services.runtime.work.loops import FAILURES_MAX, detached, failing, failure_counts, repeat, repeating, telling
+from tests.eventually import WITHIN_S
 from tests.logged import said_by
 
-WITHIN_S = 10.0
 SERVICES: Final = Path(__file__).parents[2] / "services"
 TASKS: Final = {"create_task", "ensure_future", "TaskGroup", "run_coroutine_threadsafe", "Thread"}
 MAKES_TASKS: Final = {

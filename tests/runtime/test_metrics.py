@@ -25,7 +25,7 @@ from services.runtime.process import logs
 from services.runtime.process.service import ProcessSettings
 from services.runtime.process.settings import reading
 from services.runtime.work.loops import detached
-from tests.eventually import eventually
+from tests.eventually import WITHIN_S, eventually
 from tests.logged import said_by
 from tests.metrics import CATALOGUE, Figures, scraped
 from tests.runtime.echo import SERVICE, echo, refusal, serving, unary, watch
@@ -35,7 +35,6 @@ SENT = counter("batzen_letters_sent_total", "Letters.", one_of("size", "small", 
 RETURNED = counter("batzen_letters_returned_total", "Letters.", up_to(3, "reason", "why"))
 WAITING = gauge("batzen_letters_waiting", "Letters.", one_of("size", "small"))
 SECONDS = histogram("batzen_letter_seconds", "Letters.", buckets=(1, 2))
-WITHIN_S = 10.0
 
 
 async def figures(meter: Meter) -> Figures:
@@ -325,9 +324,10 @@ async def test_what_a_process_counts_itself_is_among_its_figures(monkeypatch: py
         with logs.json_logs(service="test", write=lambda _: None):
             logging.getLogger("services").error("does not fit")
         now = await figures(meter)
-    assert now["batzen_database_unavailable_total"] == 1
-    # In a process that runs all services there are more tasks than a figure has series.
+    # What else there is in this process may lose its database, too, and log; of all services' tasks there are more than
+    # a figure has series.
+    assert now["batzen_database_unavailable_total"] >= 1
     is_named = "the task" in now.says("batzen_background_failures_total", "task")
     assert now.of("batzen_background_failures_total", task="the task" if is_named else OTHER) >= 1
-    assert now["batzen_log_lines_dropped_total"] == 1
+    assert now["batzen_log_lines_dropped_total"] >= 1
     assert now.says("batzen_build_info", "version") == {build().version}

@@ -16,13 +16,13 @@ from services.errors import DependencyUnavailable
 from services.runtime.database.connections import DirectConnections, plain_dsn
 from services.runtime.database.request_expiry import FORGET_BATCH, forget, forgetting
 from tests.conftest import Databases
+from tests.eventually import WITHIN_S
 
 SAMPLE: Final = Path(__file__).parent / "migrations_sample"
 NOW: Final = datetime(2026, 11, 28, tzinfo=UTC)
 STATEMENT: Final = """
 DELETE FROM bookings WHERE ctid = ANY(ARRAY(SELECT ctid FROM bookings WHERE $1::timestamptz < now() LIMIT $2))
 RETURNING 1"""
-WITHIN_S: Final = 10.0
 
 
 @pytest.fixture

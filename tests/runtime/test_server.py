@@ -20,6 +20,7 @@ from services.runtime.rpc.identity import TokenVerifier
 from services.runtime.rpc.jwks import KeySet
 from services.runtime.rpc.reflection import ALPHA, V1
 from services.runtime.rpc.server import running_server
+from tests.eventually import WITHIN_S
 from tests.runtime.echo import ANYBODY, NOW, SERVICE, Echo, echo, refusal, register, serving, unary
 
 HELLO = StringValue(value="hello")
@@ -29,7 +30,7 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 async def health_of(channel: aio.Channel, name: str) -> int:
     check = health_pb2_grpc.HealthStub(channel).Check
-    return int((await check(health_pb2.HealthCheckRequest(service=name), timeout=5)).status)
+    return int((await check(health_pb2.HealthCheckRequest(service=name), timeout=WITHIN_S)).status)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ async def test_health_needs_no_identity_and_has_a_port_of_its_own(issuer: Issuer
             await health_of(channel, "nonsense")
         business = channel.unary_unary(f"/{SERVICE}/Echo")
         with pytest.raises(aio.AioRpcError) as not_here:
-            await business(b"", timeout=5)
+            await business(b"", timeout=WITHIN_S)
 
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
     assert not_here.value.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -23,13 +23,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from batzen._channel import make_channel
 from batzen.version import build
 from local.issuer import Issuer
-from tests.eventually import eventually
+from tests.eventually import WITHIN_S, eventually
 from tests.refusals import details_of, reason_of
 from tests.runtime.echo import SERVICE, bearer
 
 HELLO = StringValue(value="hello")
 ROOT = Path(__file__).parents[2]
-EXIT_S_MAX = 2.0
+EXIT_S_MAX = 30.0
+"""Half of the grace that a call which does not end by itself would be given."""
 SAYS_ITS_LOOP = """
 import asyncio
 from services.runtime.process.lifecycle import run
@@ -57,7 +58,7 @@ class Process:
         """Send the signal; return exit code, seconds until the exit, and the log."""
         begun = time.monotonic()
         self.process.send_signal(number)
-        output, _ = await asyncio.wait_for(self.process.communicate(), 10)
+        output, _ = await asyncio.wait_for(self.process.communicate(), WITHIN_S)
         assert self.process.returncode is not None
         return self.process.returncode, time.monotonic() - begun, [json.loads(line) for line in output.splitlines()]
 
@@ -78,7 +79,7 @@ async def started(folder: Path, behaviour: str = "serve") -> AsyncIterator[Proce
     try:
         port = await appeared(folder / "port")
         token = issuer.mint("payer_1", roles={"payer"})
-        async with make_channel(f"127.0.0.1:{port}", timeout_s=10, metadata=lambda: bearer(token)) as channel:
+        async with make_channel(f"127.0.0.1:{port}", timeout_s=WITHIN_S, metadata=lambda: bearer(token)) as channel:
             yield Process(process=process, channel=channel, folder=folder)
     finally:
         if process.returncode is None:
@@ -156,7 +157,7 @@ async def test_a_process_that_cannot_start_says_why_and_fails(tmp_path: Path) ->
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
     )
-    output, _ = await asyncio.wait_for(process.communicate(), 20)
+    output, _ = await asyncio.wait_for(process.communicate(), WITHIN_S)
 
     entry = json.loads(output.splitlines()[-1])
     assert process.returncode == 1

@@ -26,6 +26,7 @@ from batzen.cli.connection import NotConnected, find
 from local.issuer import Issuer
 from services.runtime.process.settings import SettingsError, settings_from
 from services.runtime.rpc.tls import TlsFiles
+from tests.eventually import WITHIN_S
 from tests.runtime.echo import SERVICE, bearer, echo, refusal, serving, unary
 
 HELLO = StringValue(value="hello")
@@ -76,7 +77,7 @@ async def calling(issuer: Issuer, address: str, credentials: grpc.ChannelCredent
     token = issuer.mint("payer_1", roles={"payer"})
     options = (("grpc.use_local_subchannel_pool", 1), ("grpc.service_config", "{}"))
     async with make_channel(
-        address, timeout_s=5, metadata=lambda: bearer(token), credentials=credentials, options=options
+        address, timeout_s=WITHIN_S, metadata=lambda: bearer(token), credentials=credentials, options=options
     ) as channel:
         yield channel.unary_unary(f"/{SERVICE}/Echo", StringValue.SerializeToString, StringValue.FromString)
 
@@ -87,7 +88,7 @@ def serial_of(port: int, files: TlsFiles) -> int:
     context.load_cert_chain(files.certificate, files.key)
     context.set_alpn_protocols(["h2"])
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
+        socket.create_connection(("127.0.0.1", port), timeout=WITHIN_S) as plain,
         context.wrap_socket(plain, server_hostname="127.0.0.1") as wire,
     ):
         shown = wire.getpeercert(binary_form=True)

@@ -37,12 +37,11 @@ from services.runtime.work.kinds import (
 )
 from services.runtime.work.sampling import waiting_work
 from tests.conftest import Databases
-from tests.eventually import eventually
+from tests.eventually import WITHIN_S, eventually
 from tests.metrics import Figures
 from tests.runtime.spans import id_of, parent_of, recorded, trace_of
 
 REPOSITORY = Path(__file__).parents[2]
-PATIENCE_S = 30
 """For what should happen soon on a busy machine."""
 FAST = RetryPolicy(tries_max=3, first_delay=timedelta(milliseconds=1))
 SCHEMA = """-- expand
@@ -154,7 +153,7 @@ class Diary:
                 self._news.notify_all()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE_S), self._news:
+        async with asyncio.timeout(WITHIN_S), self._news:
             await self._news.wait_for(condition)
 
 
@@ -570,7 +569,7 @@ async def test_what_a_killed_process_worked_on_is_done_by_another(
         sys.executable, "-c", RUN_FOR_EVER, database.runtime_url, stdout=asyncio.subprocess.PIPE, cwd=REPOSITORY
     )
     assert doomed.stdout is not None
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(WITHIN_S):
         assert await doomed.stdout.readline() == b"begun\n"
     doomed.kill()
     await doomed.wait()
