@@ -28,6 +28,7 @@ from services.status.__main__ import LIMITS, STREAM_LIMITS, status_servicer
 from services.status.watches.presence import HELLO_EVERY_S
 from services.status.watches.send_queue import StreamLimits
 from tests.conftest import Databases
+from tests.eventually import WITHIN_S
 from tests.status.samples import NOW, open_request, record_request
 
 
@@ -54,7 +55,7 @@ class Replica:
             ("authorization", f"Bearer {self.issuer.mint(subject, roles=roles, tenant=tenant, life=life)}"),
         )
         async with make_channel(
-            f"127.0.0.1:{self.port}", timeout_s=20, metadata=lambda: authorization, options=options
+            f"127.0.0.1:{self.port}", timeout_s=WITHIN_S, metadata=lambda: authorization, options=options
         ) as channel:
             yield StatusServiceStub(channel)
 

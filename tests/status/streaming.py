@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from batzen.status.v1 import status_pb2 as pb
+from tests.eventually import WITHIN_S
 from tests.status.conftest import StatusServiceStub
 
 Command = pb.WatchManyRequest.Command
@@ -73,7 +74,7 @@ class Many:
 
 
 @asynccontextmanager
-async def watch_many(status: StatusServiceStub, *, timeout: float | None = 20.0) -> AsyncIterator[Many]:
+async def watch_many(status: StatusServiceStub, *, timeout: float | None = WITHIN_S) -> AsyncIterator[Many]:
     call = status.WatchMany(timeout=timeout)
     try:
         yield Many(call)

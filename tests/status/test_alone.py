@@ -17,18 +17,18 @@ from local.databases import ServiceDatabase
 from local.issuer import Issuer
 from local.postgres import EmbeddedPostgres
 from services.runtime.database.connections import plain_dsn, role_of
+from services.status.watches import presence
 from services.status.watches.hints import CHANNEL, HELLO_CHANNEL, NOTIFY
 from services.status.watches.send_queue import StreamLimits
 from tests.conftest import MakeDatabase
+from tests.eventually import WITHIN_S
 from tests.status.conftest import StatusServiceStub, move, running_replica
 from tests.status.samples import open_request, snapshot
 from tests.status.test_replicas import write_without_a_hint
 from tests.status.watching import header, revisions, watch
 
-SOON_S = 20.0
-"""How long a fact may take to come about on a busy machine."""
 QUICK_S = 0.4
-"""Between two hellos; a third of what a busy machine may hold a replica up for."""
+"""Between two hellos; after three of them one that was not heard is gone, which `remembered` puts off."""
 NO_RESYNC = StreamLimits(resync_s=3_600)
 HELLOS_OF_ONE_THAT_KNOWS = 2
 IS_LISTENER = "application_name = 'status-listen' AND datname = current_database()"
@@ -55,7 +55,7 @@ class Observer:
         await self._connection.execute(NOTIFY, HELLO_CHANNEL, payload)
 
     async def until(self, is_so: Callable[[], object]) -> None:
-        async with asyncio.timeout(SOON_S):
+        async with asyncio.timeout(WITHIN_S):
             while not is_so():
                 await self._heard.wait()
                 self._heard.clear()
@@ -119,7 +119,7 @@ class Server:
     async def until_refused(self, url: str) -> None:
         """Wait until the listener of a replica has tried to say hello."""
         tried = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND query = $2 AND " + IS_LISTENER
-        async with asyncio.timeout(SOON_S):
+        async with asyncio.timeout(WITHIN_S):
             while not await self._admin.fetchval(tried, role_of(url), NOTIFY):
                 pass
 
@@ -142,6 +142,12 @@ async def observer(server: Server) -> AsyncIterator[Observer]:
     await connection.close()
 
 
+@pytest.fixture
+def remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a busy machine holds the test up, no replica takes another for gone."""
+    monkeypatch.setattr(presence, "GONE_AFTER", int(WITHIN_S / QUICK_S))
+
+
 @asynccontextmanager
 async def serving(url: str, issuer: Issuer) -> AsyncIterator[StatusServiceStub]:
     """A replica that learns by hints and hellos alone."""
@@ -162,7 +168,7 @@ async def alone(server: Server, observer: Observer, issuer: Issuer) -> AsyncIter
 
 async def until_quiet(status: StatusServiceStub, observer: Observer) -> None:
     """Open payments until the only replica says that it left one unannounced."""
-    async with asyncio.timeout(SOON_S):
+    async with asyncio.timeout(WITHIN_S):
         is_quiet = False
         while not is_quiet:
             await opened(status)
@@ -173,6 +179,7 @@ async def opened(status: StatusServiceStub) -> str:
     return (await status.OpenPayment(open_request())).payment.payment_id
 
 
+@pytest.mark.usefixtures("remembered")
 async def test_a_replica_that_is_alone_announces_nothing(alone: StatusServiceStub, observer: Observer) -> None:
     observer.hinted.clear()
     await move(alone, await opened(alone), *STEPS[:20])
@@ -184,6 +191,7 @@ async def test_a_replica_that_is_alone_announces_nothing(alone: StatusServiceStu
     assert observer.hinted == [last]
 
 
+@pytest.mark.usefixtures("remembered")
 async def test_another_replica_is_told_of_an_opening_for_its_feeds(
     alone: StatusServiceStub, observer: Observer
 ) -> None:
@@ -193,6 +201,7 @@ async def test_another_replica_is_told_of_an_opening_for_its_feeds(
     await observer.hint(await opened(alone))
 
 
+@pytest.mark.usefixtures("remembered")
 async def test_watches_of_a_replica_that_came_get_the_next_move_by_a_hint(
     alone: StatusServiceStub, server: Server, observer: Observer, issuer: Issuer
 ) -> None:
@@ -244,11 +253,13 @@ async def test_what_a_hello_owns_up_to_is_read(server: Server, observer: Observe
 
 
 async def test_once_the_other_replica_has_left_nothing_is_announced(
-    alone: StatusServiceStub, server: Server, observer: Observer, issuer: Issuer
+    alone: StatusServiceStub, server: Server, observer: Observer, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serving(server.other_url, issuer):
-        await observer.until_all_know(2)
-        await observer.hint(await opened(alone))
+        with monkeypatch.context() as patched:
+            patched.setattr(presence, "GONE_AFTER", int(WITHIN_S / QUICK_S))
+            await observer.until_all_know(2)
+            await observer.hint(await opened(alone))
 
     await until_quiet(alone, observer)
 
@@ -258,7 +269,7 @@ async def test_a_replica_that_cannot_listen_announces(
 ) -> None:
     await server.cut_off(server.url)
     observer.hinted.clear()
-    async with asyncio.timeout(SOON_S):
+    async with asyncio.timeout(WITHIN_S):
         while not observer.hinted:
             await opened(alone)
     await observer.hint(await opened(alone))
@@ -302,7 +313,7 @@ async def test_replicas_that_come_and_go_while_a_payment_moves_miss_nothing(
                 seen += await revisions(responses, upto=min(LAST, seen[-1] + chance.randrange(1, 60)))
         return seen
 
-    async with asyncio.timeout(3 * SOON_S):
+    async with asyncio.timeout(3 * WITHIN_S):
         _, *followed = await asyncio.gather(move(alone, payment_id, *STEPS[: LAST - 1]), follow(1), follow(2))
 
     assert followed == [list(range(1, LAST + 1))] * 2

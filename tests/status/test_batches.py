@@ -21,6 +21,7 @@ from services.runtime.database.connections import DirectConnections, plain_dsn
 from services.shared.states import Cause, State
 from services.status.domain.snapshot import Snapshot
 from services.status.transitions.recorder import BATCH_MAX, Move, Recorded, Recorder
+from tests.eventually import WITHIN_S
 from tests.status.conftest import Replica, StatusServiceStub, running_replica
 from tests.status.samples import (
     NOW,
@@ -177,7 +178,7 @@ async def test_a_payment_that_somebody_holds_keeps_no_other_waiting(
     await holder.execute("SELECT FROM payments WHERE payment_id = $1 FOR UPDATE", held_up)
     waiting = asyncio.create_task(batches.record(move(first), *(move(each) for each in (held_up, *others))))
     for payment_id in others:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WITHIN_S):
             while (await status.GetPayment(pb.GetPaymentRequest(payment_id=payment_id))).payment.revision == 1:
                 pass
     assert not waiting.done()

@@ -22,6 +22,7 @@ from services.status.changes.log import ChangeLog, OrderBroken, check_order
 from services.status.domain.filters import Filter
 from services.status.watches.send_queue import StreamLimits
 from tests.conftest import MakeDatabase
+from tests.eventually import WITHIN_S
 from tests.status.conftest import Replica, StatusServiceStub, move, running_replica
 from tests.status.samples import attentions, list_request, money, open_request, refusal_of, refused, snapshot, succeeded
 
@@ -69,7 +70,7 @@ async def feed(
     status: StatusServiceStub, *, cursor: str = "", close_when: Any = None, **wanted: Any
 ) -> AsyncIterator[Changes]:
     request = pb.WatchPaymentsRequest(filter=pb.PaymentFilter(**wanted), cursor=cursor, close_when=close_when)
-    async with streaming(status.WatchPayments(request, timeout=30)) as responses:
+    async with streaming(status.WatchPayments(request, timeout=WITHIN_S)) as responses:
         yield Changes(responses)
 
 
@@ -106,7 +107,7 @@ async def test_a_change_carries_the_payment_as_the_transition_left_it(replica: R
         now = await move(status, payment_id, snapshot(), succeeded(), succeeded(refunded=5))
         request = pb.WatchPaymentsRequest(cursor=cursor, close_when="CLOSE_WHEN_CAUGHT_UP")  # type: ignore[arg-type]
         carried = []
-        async with streaming(status.WatchPayments(request, timeout=20)) as responses:
+        async with streaming(status.WatchPayments(request, timeout=WITHIN_S)) as responses:
             async for message in responses:
                 carried += [change.payment for change in message.changes]
         history = await status.ListTransitions(pb.ListTransitionsRequest(payment_id=payment_id))
@@ -328,7 +329,7 @@ async def test_a_feed_hears_what_other_replicas_write(
     ):
         await changes.next()
         payment_id = await opened(there)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WITHIN_S):
             await changes.until(payment_id, 1)
             for expected in range(1, 40):
                 writer = here if expected % 2 else there
@@ -366,7 +367,7 @@ async def test_many_consumers_and_writers_agree(make_database: MakeDatabase, iss
             return seen
 
         start = (await here.ListPayments(list_request())).cursor
-        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(WITHIN_S), asyncio.TaskGroup() as group:
             consumers = [group.create_task(consume(status, 5 + 3 * n)) for n in range(4) for status in (here, there)]
             for payment_id in payment_ids:
                 group.create_task(write(payment_id))
@@ -388,7 +389,7 @@ async def test_a_quiet_feed_says_that_it_lives_and_how_far_it_is(database: Servi
 
 
 @pytest.mark.parametrize(
-    ("limits", "reason"), [(StreamLimits(stream_age_max_s=0.3), "STREAM_TOO_OLD"), (StreamLimits(), "SHUTTING_DOWN")]
+    ("limits", "reason"), [(StreamLimits(stream_age_max_s=1.0), "STREAM_TOO_OLD"), (StreamLimits(), "SHUTTING_DOWN")]
 )
 async def test_a_feed_that_has_to_end_says_why(
     database: ServiceDatabase, issuer: Issuer, limits: StreamLimits, reason: str

@@ -335,7 +335,7 @@ async def test_a_quiet_stream_says_that_it_lives(database: ServiceDatabase, issu
 
 
 @pytest.mark.parametrize(
-    ("limits", "reason"), [(StreamLimits(stream_age_max_s=0.3), "STREAM_TOO_OLD"), (StreamLimits(), "SHUTTING_DOWN")]
+    ("limits", "reason"), [(StreamLimits(stream_age_max_s=1.0), "STREAM_TOO_OLD"), (StreamLimits(), "SHUTTING_DOWN")]
 )
 async def test_a_stream_that_has_to_end_says_why(
     database: ServiceDatabase, issuer: Issuer, limits: StreamLimits, reason: str
@@ -343,15 +343,15 @@ async def test_a_stream_that_has_to_end_says_why(
     async with (
         running_replica(database.runtime_url, issuer=issuer, feed_limits=limits) as replica,
         replica.connect() as status,
-        watch_many(status) as many,
     ):
         (payment_id,) = await opened(status, 1)
-        await many.say(add(payment_id))
-        await many.created(payment_id)
-        if reason == "SHUTTING_DOWN":
-            await replica.drain()
-        with pytest.raises(aio.AioRpcError) as error:
-            await many.call.read()
+        async with watch_many(status) as many:
+            await many.say(add(payment_id))
+            await many.created(payment_id)
+            if reason == "SHUTTING_DOWN":
+                await replica.drain()
+            with pytest.raises(aio.AioRpcError) as error:
+                await many.call.read()
 
     refusal = refusal_of(error.value)
     assert (refusal.code, refusal.reason) == ("UNAVAILABLE", reason)

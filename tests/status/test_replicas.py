@@ -22,6 +22,7 @@ from services.runtime.database.connections import plain_dsn
 from services.status.watches.hints import CHANNEL, PAYLOAD_BYTES_MAX, payloads_of
 from services.status.watches.send_queue import StreamLimits
 from tests.conftest import Databases, MakeDatabase
+from tests.eventually import WITHIN_S
 from tests.status.conftest import Replica, StatusServiceStub, move, running_replica
 from tests.status.restarts import RestartablePostgres
 from tests.status.samples import Refusal, new_payment_id, open_request, record_request, refusal_of, snapshot
@@ -96,7 +97,7 @@ async def test_a_hint_that_is_lost_is_made_up_for(database: ServiceDatabase, iss
             finally:
                 await connection.close()
 
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(WITHIN_S):
                 assert await revisions(responses, upto=2) == [2]
 
 
@@ -144,7 +145,7 @@ async def test_a_listener_that_is_cut_off_reads_again_what_it_missed(
         finally:
             await admin.close()
 
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WITHIN_S):
             assert await revisions(responses, upto=11) == list(range(2, 12))
 
 
@@ -241,7 +242,7 @@ async def test_a_watch_outlives_a_restart_of_the_database(
 
             answer = await here.RecordTransition(during)
             await move(there, payment_id, snapshot("FAILED"), expected=3)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(WITHIN_S):
                 assert await revisions(local, upto=4) == [2, 3, 4]
                 assert await revisions(remote, upto=4) == [2, 3, 4]
             assert answer.transition.revision == 3
@@ -280,7 +281,7 @@ async def test_watchers_that_come_and_go_between_replicas_miss_nothing(
             await admin.close()
 
         cutting = asyncio.create_task(cut_listeners())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WITHIN_S):
             _, *followed = await asyncio.gather(write(), *[follow() for _ in range(20)])
         cutting.cancel()
         await cutting

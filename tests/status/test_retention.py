@@ -18,6 +18,7 @@ from local.issuer import Issuer
 from services.runtime.database.connections import plain_dsn, role_of
 from services.status.storage.retention import MONTHS_AHEAD, Maintained, maintain
 from tests.conftest import MakeDatabase
+from tests.eventually import WITHIN_S
 from tests.status.conftest import StatusServiceStub, running_replica
 from tests.status.samples import (
     list_request,
@@ -239,10 +240,10 @@ async def test_a_feed_from_before_what_was_taken_out_is_refused(
     calendar.now = datetime(2027, 3, 1, tzinfo=UTC)
     await maintained(own, calendar.now)
 
-    async with streaming(status.WatchPayments(pb.WatchPaymentsRequest(cursor=before), timeout=20)) as responses:
+    async with streaming(status.WatchPayments(pb.WatchPaymentsRequest(cursor=before), timeout=WITHIN_S)) as responses:
         refusal = await refused(anext(responses))
     assert (refusal.code, refusal.reason, refusal.field) == ("OUT_OF_RANGE", "CURSOR_COMPACTED", "cursor")
-    async with streaming(status.WatchPayments(pb.WatchPaymentsRequest(cursor=after), timeout=20)) as responses:
+    async with streaming(status.WatchPayments(pb.WatchPaymentsRequest(cursor=after), timeout=WITHIN_S)) as responses:
         assert not (await anext(responses)).changes
 
 
@@ -297,7 +298,7 @@ async def test_a_late_move_leaves_a_filter_though_what_was_before_is_forgotten(
         cursor=page.cursor,
         close_when=pb.WatchPaymentsRequest.CLOSE_WHEN_CAUGHT_UP,
     )
-    async with streaming(status.WatchPayments(request, timeout=20)) as responses:
+    async with streaming(status.WatchPayments(request, timeout=WITHIN_S)) as responses:
         changes = [change async for message in responses for change in message.changes]
     assert [(change.payment.revision, change.relation) for change in changes] == [
         (4, pb.WatchPaymentsResponse.RELATION_LEFT)

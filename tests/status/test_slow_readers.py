@@ -10,6 +10,7 @@ from local.databases import ServiceDatabase
 from local.issuer import Issuer
 from services.runtime.rpc.limits import Limits
 from services.status.watches.send_queue import StreamLimits
+from tests.eventually import WITHIN_S
 from tests.status.conftest import StatusServiceStub, running_replica
 from tests.status.samples import open_request, record_request, snapshot
 from tests.status.watching import SMALL_WINDOW, header, rest, revisions, watch
@@ -56,7 +57,7 @@ async def test_a_reader_that_takes_nothing_is_told_to_resume_later(database: Ser
         async with watch(slow, payment_id) as stalled:
             await header(stalled)
             await fill(status, payment_id, expected=1, number=40)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(WITHIN_S):
                 while not await may_watch(slow, payment_id):
                     pass
 
@@ -106,7 +107,7 @@ async def test_a_reader_that_never_reads_does_not_hold_up_the_end(database: Serv
             await header(stalled)
             await fill(status, payment_id, expected=1, number=40)
 
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(WITHIN_S):
                 await replica.drain()
 
 

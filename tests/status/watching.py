@@ -9,6 +9,7 @@ from grpc import aio
 
 from batzen._channel import streaming
 from batzen.status.v1 import status_pb2 as pb
+from tests.eventually import WITHIN_S
 from tests.status.conftest import StatusServiceStub
 from tests.status.samples import Refusal, refusal_of
 
@@ -18,7 +19,7 @@ SMALL_WINDOW = (("grpc.http2.lookahead_bytes", 65_535), ("grpc.http2.bdp_probe",
 """What a client takes before it reads."""
 
 
-def watch(status: StatusServiceStub, payment_id: str, *, timeout: float | None = 20.0, **fields: Any) -> Any:
+def watch(status: StatusServiceStub, payment_id: str, *, timeout: float | None = WITHIN_S, **fields: Any) -> Any:
     """`async with watch(status, payment_id, after_revision=3) as responses`."""
     return streaming(status.WatchPayment(pb.WatchPaymentRequest(payment_id=payment_id, **fields), timeout=timeout))
 

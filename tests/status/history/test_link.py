@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.eventually import WITHIN_S
 from tests.status.history.harness.link import HOST, Link
 
-SOON_S = 5.0
 A_WHILE_S = 0.1
 """Long enough for bytes on loopback to come if they were to."""
 
@@ -46,7 +46,7 @@ async def connect(link: Link) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
 
 
 async def read(reader: asyncio.StreamReader, number: int) -> bytes:
-    async with asyncio.timeout(SOON_S):
+    async with asyncio.timeout(WITHIN_S):
         return await reader.readexactly(number)
 
 
@@ -98,7 +98,7 @@ async def test_a_cut_link_ends_in_the_middle(link: Link) -> None:
     link.cut(after_bytes=7)
     writer.write(b"0123456789")
 
-    async with asyncio.timeout(SOON_S):
+    async with asyncio.timeout(WITHIN_S):
         with pytest.raises(asyncio.IncompleteReadError) as cut:
             await reader.readexactly(10)
     assert cut.value.partial == b"0123456"
@@ -111,7 +111,7 @@ async def test_a_reset_is_a_reset(link: Link) -> None:
 
     link.reset()
 
-    async with asyncio.timeout(SOON_S):
+    async with asyncio.timeout(WITHIN_S):
         with pytest.raises(ConnectionResetError):
             await reader.readexactly(1)
 

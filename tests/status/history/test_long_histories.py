@@ -23,7 +23,7 @@ from grpc import aio
 
 from batzen._channel import streaming
 from batzen.status.v1 import status_pb2 as pb
-from tests.eventually import persistently
+from tests.eventually import WITHIN_S, persistently
 from tests.status.conftest import move
 from tests.status.history.harness.cluster import Cluster
 from tests.status.history.harness.round import Outcome, Size, play_round
@@ -89,7 +89,7 @@ async def test_a_feed_skips_nothing_when_the_database_has_crashed(cluster: Clust
         await until_it_works(lambda: move(status, payment_id, snapshot()))
 
         request = pb.WatchPaymentsRequest(cursor=cursor, close_when=pb.WatchPaymentsRequest.CLOSE_WHEN_CAUGHT_UP)
-        async with streaming(status.WatchPayments(request, timeout=10)) as messages:
+        async with streaming(status.WatchPayments(request, timeout=WITHIN_S)) as messages:
             changes = [change async for message in messages for change in message.changes]
 
     assert (payment_id, 2) in {(change.payment.payment_id, change.payment.revision) for change in changes}
