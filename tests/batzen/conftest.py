@@ -17,6 +17,7 @@ from batzen.watching import WatchLimits
 from local.databases import ServiceDatabase
 from local.issuer import TOKEN_LIFE, Issuer
 from tests.conftest import Databases
+from tests.eventually import WITHIN_S
 from tests.status.conftest import Replica, move, running_replica
 from tests.status.samples import NOW, open_request, snapshot
 
@@ -27,7 +28,7 @@ LIMITS = WatchLimits(
     polls_per_s=1_000,
     renew_every_s=0.01,
     renew_parts=1,
-    patience_s=20,
+    patience_s=WITHIN_S,
 )
 """As a client has them, but for the pauses."""
 STEPS = [snapshot(attempt=attempt) for attempt in range(1, 400)]

@@ -19,6 +19,7 @@ from batzen._translation import TranslatingChannel
 from batzen.cli.refusing import tell
 from local.issuer import Issuer
 from services.errors import FailedPrecondition, FieldMissing, NotFound, RequestInProgress
+from tests.eventually import WITHIN_S
 from tests.runtime import echo
 
 
@@ -73,7 +74,7 @@ async def channel(tmp_path: Path) -> AsyncIterator[aio.Channel]:
     metadata = echo.bearer(issuer.mint("payer_1", roles={"payer"}))
     async with (
         echo.serving(issuer, methods) as served,
-        TranslatingChannel(make_channel(served.address, timeout_s=5, metadata=lambda: metadata)) as translating,
+        TranslatingChannel(make_channel(served.address, timeout_s=WITHIN_S, metadata=lambda: metadata)) as translating,
     ):
         yield translating
 
@@ -165,7 +166,7 @@ async def _answer_of(call: Awaitable[StringValue]) -> StringValue:
 
 
 async def test_nobody_there_is_unavailable_without_a_reason() -> None:
-    async with TranslatingChannel(make_channel("127.0.0.1:1", timeout_s=5, metadata=tuple)) as channel:
+    async with TranslatingChannel(make_channel("127.0.0.1:1", timeout_s=WITHIN_S, metadata=tuple)) as channel:
         with pytest.raises(errors.Unavailable) as unreachable:
             await _call(channel, "anything")
 

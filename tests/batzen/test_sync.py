@@ -13,6 +13,7 @@ from batzen.client import Addresses, Client
 from batzen.status.v1 import status_pb2 as pb
 from batzen.sync import ClientClosed, SyncClient
 from tests.batzen.conftest import Status
+from tests.eventually import WITHIN_S
 from tests.status.conftest import move
 from tests.status.samples import new_payment_id, snapshot, succeeded
 
@@ -29,7 +30,7 @@ async def test_a_call_waits_for_its_answer(status: Status, batzen: SyncClient) -
     payment_id = await status.open()
     request = pb.GetPaymentRequest(payment_id=payment_id)
 
-    answer = await asyncio.to_thread(batzen.status.GetPayment, request, timeout=5)
+    answer = await asyncio.to_thread(batzen.status.GetPayment, request, timeout=WITHIN_S)
     other = await asyncio.to_thread(batzen.call, lambda client: client.status.GetPayment(request))
 
     assert (answer.payment.payment_id, answer) == (payment_id, other)

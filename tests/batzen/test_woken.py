@@ -11,9 +11,9 @@ from batzen.watching.backlog import Backlog
 from batzen.watching.figures import Figures
 from batzen.watching.limits import Backoff, WatchLimits
 from batzen.watching.reading import Archive, Reader
+from tests.eventually import WITHIN_S
 
 LIMITS = WatchLimits()
-WITHIN_S = 10.0
 
 
 class SlowStatus:
