@@ -31,6 +31,7 @@ from services.runtime.rpc.jwks import KeySet
 from services.runtime.rpc.server import running_server
 from tests.clock import Clock
 from tests.conftest import Databases
+from tests.eventually import WITHIN_S
 from tests.gateway.clocks import level
 from tests.gateway.pages import Pages
 from tests.gateway.samples import Payments
@@ -39,7 +40,6 @@ from tests.personal import PERSONAL_KEYS
 
 TRY_TIMEOUT_S = 1.0
 """Of one try at the stand-in, which answers in milliseconds unless a test has it hold its answer back."""
-CALL_TIMEOUT_S = 20.0
 TOKEN_LIFE = timedelta(days=365)
 """Longer than a test moves the clock between two calls."""
 
@@ -91,7 +91,7 @@ class Sink(observation_pb2_grpc.GatewayEventSinkServiceServicer):
         self, payment_id: str, says: Callable[[observation_pb2.PaymentObservation], bool]
     ) -> observation_pb2.DeliverEventRequest:
         """Wait for a delivery that says this, and return it."""
-        async with asyncio.timeout(CALL_TIMEOUT_S), self._news:
+        async with asyncio.timeout(WITHIN_S), self._news:
             while True:
                 for one in self.of(payment_id):
                     if says(one.observation):
@@ -112,14 +112,14 @@ class Gateway:
         self, subject: str = "orchestrator", *, roles: Sequence[str] = ("service",), tenant: str = "main"
     ) -> AsyncIterator[GatewayStubs]:
         authorization = Authorization(self.issuer, self.parts.clock, subject, roles=roles, tenant=tenant)
-        async with make_channel(f"127.0.0.1:{self.port}", timeout_s=CALL_TIMEOUT_S, metadata=authorization) as channel:
+        async with make_channel(f"127.0.0.1:{self.port}", timeout_s=WITHIN_S, metadata=authorization) as channel:
             yield GatewayStubs(channel)
 
     @asynccontextmanager
     async def connect_ops(self, subject: str = "anna", *, tenant: str = "main") -> AsyncIterator[GatewayOpsServiceStub]:
         """The gateway as an operator calls it."""
         authorization = Authorization(self.issuer, self.parts.clock, subject, roles=["operator"], tenant=tenant)
-        async with make_channel(f"127.0.0.1:{self.port}", timeout_s=CALL_TIMEOUT_S, metadata=authorization) as channel:
+        async with make_channel(f"127.0.0.1:{self.port}", timeout_s=WITHIN_S, metadata=authorization) as channel:
             yield GatewayOpsServiceStub(channel)
 
 

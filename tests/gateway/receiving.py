@@ -25,6 +25,7 @@ from services.gateway.webhooks.refusals import Refusals
 from services.runtime.database.connections import reading
 from services.runtime.process.followed import Followed
 from tests.clock import Clock
+from tests.eventually import WITHIN_S
 
 SECRET = "whsec_platform"
 ROLLED_SECRET = "whsec_platform_before"
@@ -40,7 +41,7 @@ class Sender:
         self.base_url = base_url
         self.refusals = refusals
         self._clock = clock
-        self._client = httpx.AsyncClient(base_url=base_url, timeout=20, trust_env=False)
+        self._client = httpx.AsyncClient(base_url=base_url, timeout=WITHIN_S, trust_env=False)
 
     async def send(self, event: Mapping[str, Any], *, path: str = PLATFORM_PATH, secret: str = SECRET) -> str:
         """Deliver an event, signed; return the receipt of an answer that must be 200."""

@@ -28,7 +28,8 @@ from services.runtime.database.connections import plain_dsn
 from services.runtime.database.lease import LEASE
 from services.runtime.work import loops
 from tests.clock import Clock
-from tests.gateway.conftest import CALL_TIMEOUT_S, Gateway, Sink
+from tests.eventually import WITHIN_S
+from tests.gateway.conftest import Gateway, Sink
 from tests.gateway.samples import (
     AMOUNT_MINOR,
     CANCEL,
@@ -530,14 +531,14 @@ async def test_a_lease_that_ran_out_is_taken_over_and_the_late_answer_is_thrown_
 
 async def until_struck(stripe: SandboxControl) -> None:
     """Wait until the last ordered fault was met."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         while not (await stripe.faults())[-1]["hits"]:
             continue
 
 
 async def until_fence(replica: Gateway, payment_id: str, *, above: int) -> None:
     """Wait until the payment was taken under another lease."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         while True:
             held = await replica.parts.store.read("main", payment_id)
             if held is not None and held.fence > above:
@@ -556,7 +557,7 @@ async def test_an_engine_that_cannot_look_once_looks_again(
     owner = await asyncpg.connect(plain_dsn(database.owner_url))
     await owner.execute("ALTER TABLE calls RENAME TO calls_away")  # no outage: nothing that an engine reckons with
     try:
-        async with asyncio.timeout(CALL_TIMEOUT_S):
+        async with asyncio.timeout(WITHIN_S):
             await said.event.wait()
     finally:
         await owner.execute("ALTER TABLE calls_away RENAME TO calls")
@@ -647,7 +648,7 @@ async def test_a_call_whose_answer_is_refused_by_a_rule_of_ours_is_asked_for_aga
         clock.advance(backoff.SETTLE_FIRST)
         await replica.parts.work.once()
         owner = await asyncpg.connect(plain_dsn(database.owner_url))
-        async with asyncio.timeout(CALL_TIMEOUT_S):
+        async with asyncio.timeout(WITHIN_S):
             while not (row := await owner.fetchrow(OF_REQUEST, uuid.UUID(request.request_id)))["failures"]:
                 continue
         await owner.close()
@@ -672,7 +673,7 @@ async def test_what_a_key_keeps_and_what_says_nothing_is_settled_by_reading(
     request = payments.refund_request(payment_id, 4_000)
     await stripe.fault(kind, route=REFUND, stored=True)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         refund = refunds_pb2.Refund()
         while refund.state != refunds_pb2.Refund.STATE_SUCCEEDED:  # asked again and again, as the orchestrator does
             with suppress(aio.AioRpcError):

@@ -31,8 +31,6 @@ from tests.gateway.conftest import TOKEN_LIFE, Gateway, Sink
 from tests.gateway.receiving import event_of, receiving
 from tests.gateway.samples import CONFIRM, SUCCEEDED, Payments, new_id, new_request_id, refusal, refused
 
-PATIENCE_S = 30
-
 
 @pytest.fixture
 async def ops(replica: Gateway) -> AsyncIterator[GatewayOpsServiceStub]:

@@ -21,6 +21,7 @@ from batzen.gateway.v1.observation_pb2_grpc import (
     GatewayEventSinkServiceStub,
     add_GatewayEventSinkServiceServicer_to_server,
 )
+from local.ports import free_ports
 from services.gateway.call_log import backoff
 from services.gateway.deliveries import sink as answers
 from services.gateway.deliveries.outbox import Deliveries
@@ -40,12 +41,11 @@ from services.shared.payment import Amounts
 from services.shared.states import IntentState
 from tests.clock import Clock
 from tests.conftest import Databases
-from tests.eventually import eventually
+from tests.eventually import WITHIN_S, eventually
 from tests.gateway.pinned import pin
 from tests.gateway.samples import new_id
 from tests.personal import PERSONAL_KEYS
 
-PATIENCE_S = 30
 ORIGIN = "webhook payment_intent.succeeded"
 IMPATIENT = RetryPolicy(tries_max=2, first_delay=timedelta(milliseconds=1))
 
@@ -87,7 +87,7 @@ class Sink(GatewayEventSinkServiceServicer):
         return pb.DeliverNoticeResponse()
 
     async def until(self, says: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE_S), self._called:
+        async with asyncio.timeout(WITHIN_S), self._called:
             await self._called.wait_for(says)
 
     def captured(self) -> list[int]:
@@ -106,10 +106,7 @@ async def place(databases: Databases, clock: Clock) -> AsyncIterator[tuple[Parts
     """A gateway that does no work, its channel to a port on which nobody listens yet, and that port."""
     database = await databases.create("gateway")
     await pin(database)
-    reserved = aio.server()  # gRPC takes a port alone only if told so; this one is given back before its use
-    port = reserved.add_insecure_port("127.0.0.1:0")
-    await reserved.start()
-    await reserved.stop(None)
+    port = free_ports()["orchestrator"]  # not one that the next connection of anybody may begin from
     async with (
         aio.insecure_channel(
             f"127.0.0.1:{port}",
@@ -156,7 +153,7 @@ async def orchestrator(place: tuple[Parts, aio.Channel, int]) -> AsyncIterator[S
     add_GatewayEventSinkServiceServicer_to_server(sink, server)
     assert server.add_insecure_port(f"127.0.0.1:{port}") == port
     await server.start()
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(WITHIN_S):
         await channel.channel_ready()
     try:
         yield sink

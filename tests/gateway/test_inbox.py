@@ -49,7 +49,6 @@ from tests.gateway.samples import (
 from tests.gateway.settling import Carts
 from tests.gateway.test_calls import until_struck
 
-PATIENCE_S = 30
 BUSY_RUNS = """event_runs r WHERE held_until > '-infinity' OR EXISTS (
     SELECT FROM events e WHERE e.tenant_id = r.tenant_id AND e.subject = r.subject AND e.state = 'WAITING')"""
 BUSY_DELIVERIES = "deliveries WHERE delivered_version < wanted_version OR held_until > '-infinity'"

@@ -26,7 +26,6 @@ from tests.gateway.stubs import GatewayStubs
 from tests.gateway.test_disputes import dispute, moved
 from tests.gateway.test_domain import START, conclude, intent, paid, refund
 
-PATIENCE_S = 30
 CANCELED = intent(state=IntentState.CANCELED)
 CONTESTED = [
     paid(disputed=True, disputes=(dispute(standing),))

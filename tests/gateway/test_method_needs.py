@@ -151,9 +151,8 @@ async def until_waiting(connection: asyncpg.Connection) -> None:
     """Wait until a backend waits for the lock of a method."""
 
     async def is_waiting() -> bool:
-        return bool(
-            await connection.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
-        )
+        waiters = "FROM pg_locks JOIN pg_database ON oid = database AND datname = current_database()"
+        return bool(await connection.fetchval(f"SELECT count(*) {waiters} WHERE locktype = 'advisory' AND NOT granted"))
 
     await eventually(is_waiting)
 

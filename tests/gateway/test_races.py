@@ -17,6 +17,7 @@ from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from services.runtime.database.connections import plain_dsn
 from services.runtime.rpc import call_context
+from tests.blocking import until_waited_for
 from tests.clock import Clock
 from tests.gateway.conftest import Gateway, Sink
 from tests.gateway.samples import (
@@ -122,13 +123,18 @@ async def test_a_copy_whose_time_runs_out_is_told_that_the_first_still_runs(
     gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.created()
-    await stripe.fault(Kind.PAUSE, route=CONFIRM)
+    await stripe.fault(Kind.PAUSE, route=CONFIRM, times=None)
     request = payments.confirm_request(payment_id)
     first = asyncio.ensure_future(gateway.ConfirmIntent(request))
     await until_struck(stripe)
 
-    assert await refusal(gateway.ConfirmIntent(request, timeout=0.4)) == (StatusCode.ABORTED, "REQUEST_IN_PROGRESS")
+    for timeout_s in (0.4, 1.0, 2.0):  # a busy machine may have no answer in the first of them
+        said = await refusal(gateway.ConfirmIntent(request, timeout=timeout_s))
+        if said[0] is not StatusCode.DEADLINE_EXCEEDED:
+            break
+    assert said == (StatusCode.ABORTED, "REQUEST_IN_PROGRESS")
 
+    await stripe.clear_faults()
     await stripe.resume()
     assert (await first).observation.intent_state == SUCCEEDED
 
@@ -371,15 +377,13 @@ async def test_whoever_waited_for_a_payment_sees_what_was_kept_of_it_meanwhile(
 ) -> None:
     """A statement reads as of its begin, and it may have begun before what it waited for was kept."""
     payment_id = await payments.created()
-    async with connected(database) as writer, connected(database) as watcher:
+    async with connected(database) as writer:
         async with writer.transaction():
             await writer.execute("UPDATE payments SET fence = fence + 1 WHERE payment_id = $1", payment_id)
             changed = "jsonb_set(mirrored, '{state}', '\"PROCESSING\"')"
             await writer.execute(f"UPDATE intents SET mirrored = {changed} WHERE payment_id = $1", payment_id)
             taking = asyncio.ensure_future(replica.parts.store.take("main", payment_id))
-            async with asyncio.timeout(10):
-                while not await watcher.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-                    continue
+            await until_waited_for(writer)
         held = await taking
 
     assert held is not None

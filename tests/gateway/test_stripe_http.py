@@ -17,8 +17,10 @@ from services.gateway.errors import StripeUnavailable
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.http_client import NEVER_SENT
 from services.gateway.stripe_api.outcomes import Unanswered
+from tests.eventually import WITHIN_S
 
-TRY_S = 0.6
+SILENT_S = 0.6
+"""Of a try, where some other side says nothing."""
 CUSTOMER = b'{"id": "cus_1", "object": "customer"}'
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
     len(CUSTOMER),
@@ -58,8 +60,8 @@ async def stripe_that(respond: Respond) -> AsyncIterator[Stripe]:
 
 
 @asynccontextmanager
-async def provider_of(base: str) -> AsyncIterator[Provider]:
-    provider = Provider("sk_test_x", api_base=base, try_timeout_s=TRY_S)
+async def provider_of(base: str, *, try_timeout_s: float = WITHIN_S) -> AsyncIterator[Provider]:
+    provider = Provider("sk_test_x", api_base=base, try_timeout_s=try_timeout_s)
     try:
         yield provider
     finally:
@@ -114,7 +116,7 @@ async def silent_where_tls_is_wanted() -> AsyncIterator[str]:
 async def test_without_a_connection_nothing_was_sent(
     nowhere: Callable[[], contextlib.AbstractAsyncContextManager[str]],
 ) -> None:
-    async with nowhere() as base, provider_of(base) as provider:
+    async with nowhere() as base, provider_of(base, try_timeout_s=SILENT_S) as provider:
         with pytest.raises(StripeUnavailable):
             await create(provider)
 

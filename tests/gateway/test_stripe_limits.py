@@ -11,9 +11,9 @@ import pytest
 from services.gateway.stripe_api import limits as limits_module
 from services.gateway.stripe_api.breaker import FAILURES_MAX, REST_FIRST_S
 from services.gateway.stripe_api.limits import WAIT_MAX_S, Endpoint, NotSent, Rates, Share, StripeLimits, endpoint_of
+from tests.eventually import WITHIN_S
 from tests.logged import said_by
 
-WITHIN_S = 10.0
 SLOW = Rates(account=10, endpoint=1_000)
 """Eight calls a second, and four at once."""
 _names = itertools.count()

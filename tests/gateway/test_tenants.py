@@ -45,7 +45,7 @@ from services.runtime.process.settings import SettingsError, settings_from
 from services.runtime.rpc import call_context
 from tests.clock import Clock
 from tests.conftest import Databases
-from tests.eventually import eventually
+from tests.eventually import WITHIN_S, eventually
 from tests.gateway.conftest import Gateway
 from tests.gateway.samples import AMOUNT_MINOR, REFUND, Payments, new_id, new_request_id, refused
 from tests.gateway.stubs import GatewayStubs
@@ -435,7 +435,7 @@ async def test_a_wrong_account_that_is_seen_only_later_ends_the_process(
     monkeypatch.setattr("services.runtime.process.ending.fail", failed.set_result)
     await stripe.fault(Kind.SERVER_ERROR, route=OWN_ACCOUNT, times=1)
 
-    async with start(empty, stripe_key=key_of("theirs")) as parts, asyncio.timeout(20):
+    async with start(empty, stripe_key=key_of("theirs")) as parts, asyncio.timeout(WITHIN_S):
         assert isinstance(await failed, WrongAccount)
         assert not speaks(parts)
 

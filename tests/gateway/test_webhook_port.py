@@ -17,13 +17,12 @@ from services.gateway.webhooks import refusals
 from services.gateway.webhooks.endpoint import PLATFORM_PATH
 from services.gateway.webhooks.refusals import ANSWERS, LINES_MAX, WINDOW_S, Refusals
 from tests.clock import Clock
-from tests.eventually import eventually
+from tests.eventually import WITHIN_S, eventually
 from tests.gateway.conftest import Gateway
 from tests.gateway.receiving import SECRET, Sender, event_of, receiving, signature_of
 from tests.logged import said_by
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 20
 CHUNKED = "Transfer-Encoding: chunked"
 JSON = "Content-Type: application/json"
 SIGNED = "Stripe-Signature: t=1,v1=aa"
@@ -268,7 +267,7 @@ async def told(sender: Sender, *parts: bytes) -> bytes:
     """Send bytes, each part after something was answered to the one before, and return all that is answered."""
     reader, writer = await connected(sender)
     answer = b""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(WITHIN_S):
         for part in parts:
             answer += await reader.readuntil(b"}") if part is not parts[0] else b""
             writer.write(part)

@@ -26,6 +26,7 @@ from services.runtime.process.followed import Followed, FollowedFile
 from services.runtime.process.settings import each_of, secret_text
 from tests.clock import Clock
 from tests.conftest import Databases
+from tests.eventually import WITHIN_S
 from tests.gateway.pinned import pin
 from tests.gateway.receiving import (
     CONNECT_SECRET,
@@ -389,7 +390,7 @@ async def test_a_request_under_way_is_answered_when_the_process_ends(parts: Part
 
 
 async def _until_refused(sender: Sender) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         while True:
             try:
                 _, writer = await _connected(sender)

@@ -76,13 +76,13 @@ from services.runtime.work.engine import Engine
 from services.runtime.work.kinds import WorkKind
 from services.status.__main__ import status_servicer
 from tests.conftest import Databases
+from tests.eventually import WITHIN_S
 from tests.gateway.stubs import GatewayStubs
 from tests.orchestrator.lives import Lives, lives_for
 from tests.orchestrator.samples import PAYER, SELLER, VISA, Clock, new_id, scheduled, start, state_of, submit
 from tests.orchestrator.shops import Shop
 from tests.personal import PERSONAL_KEYS
 
-CALL_TIMEOUT_S = 20.0
 HOST = "127.0.0.1"
 SWEEPS_MAX = 20
 NOWHERE = f"{HOST}:1"
@@ -123,7 +123,7 @@ class World:
         authorization = (("authorization", f"Bearer {self.issuer.mint(subject, roles=roles, tenant=tenant)}"),)
         async with make_channel(
             f"{HOST}:{port}",
-            timeout_s=CALL_TIMEOUT_S,
+            timeout_s=WITHIN_S,
             metadata=lambda: authorization,
             options=[("grpc.enable_retries", 0)],
         ) as channel:

@@ -33,6 +33,7 @@ from tests.orchestrator.samples import (
     cancel,
     line,
     refused,
+    refused_before_its_end,
     start,
     starting,
     state_of,
@@ -105,7 +106,8 @@ async def test_a_submit_whose_payment_was_held_for_too_long_is_refused_before_an
     asked = submit(payment_id)
     held = await replica.parts.store.take("main", payment_id)
     assert held is not None
-    assert (await refused(orchestrator.SubmitPayment(asked, timeout=1.0))).reason == "REQUEST_IN_PROGRESS"
+    refusal = await refused_before_its_end(lambda time_s: orchestrator.SubmitPayment(asked, timeout=time_s))
+    assert refusal.reason == "REQUEST_IN_PROGRESS"
     clock.advance(SUBMIT_AGE_MAX)
     await replica.sweep()
     assert (await refused(orchestrator.SubmitPayment(asked))).reason == "SUBMIT_EXPIRED"

@@ -21,6 +21,7 @@ from services.runtime.database.connections import DirectConnections, plain_dsn
 from services.runtime.database.lease import LEASE
 from services.shared.payment import Attention, PaymentError
 from services.shared.states import AttemptKind, State
+from tests.blocking import until_waited_for
 from tests.orchestrator.conftest import Journeys, Orchestrator
 from tests.orchestrator.samples import OPENED, PAID, Clock, refused, submit
 from tests.orchestrator.test_storage import held_plan, request_of, transition
@@ -203,8 +204,7 @@ async def test_not_while_another_holds_it_even_one_that_is_just_letting_it_go(
             plan.payment_id,
         )
         accepting = asyncio.create_task(submitted(store, plan, clock))
-        while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-            pass
+        await until_waited_for(connection)
         await connection.execute("UPDATE transitions SET snapshot = $2 WHERE payment_id = $1", plan.payment_id, STORED)
         await open_transaction.commit()
         accepted = await accepting

@@ -258,7 +258,7 @@ async def test_what_the_server_may_have_is_sent_again_as_the_same_mail(
     mail_database: ServiceDatabase, held: DirectConnections
 ) -> None:
     """It took the mail, and its answer did not come: nobody knows, so it gets it again, and can tell that it has it."""
-    async with posting(mail_database, held, step_timeout_s=0.5) as post:
+    async with posting(mail_database, held, step_timeout_s=2.0) as post:
         await post.say()
         await post.happens(FactKind.REFUND_FAILED)
         post.boxes.held = asyncio.Event()

@@ -17,6 +17,7 @@ from services.orchestrator.quote_outbox import QuoteOutbox
 from services.orchestrator.wire.requests import derived_payment_id
 from services.orchestrator.wiring import Parts
 from services.shared.refusals import Refusal
+from tests.eventually import WITHIN_S
 from tests.orchestrator.conftest import Orchestrator, World
 from tests.orchestrator.crash_injection import ask, mortal_peers, parts_of, shop_key
 from tests.orchestrator.lives import Life, Lives, Mortal
@@ -375,7 +376,7 @@ async def test_what_pricing_refuses_for_good_is_told_to_a_person(shop: Shop) -> 
 
 async def test_telling_goes_on_by_itself(shop: Shop) -> None:
     payment_id = await shop.paid()
-    async with shop.replica.parts.work.running(), asyncio.timeout(10):
+    async with shop.replica.parts.work.running(), asyncio.timeout(WITHIN_S):
         while (await shop.journeys.plan(payment_id)).pending_steps:
             pass
     assert await shop.quote_state(payment_id) == "REDEEMED"

@@ -28,6 +28,7 @@ from tests.orchestrator.samples import (
     line,
     refund,
     refused,
+    refused_before_its_end,
     start,
     state_of,
     submit,
@@ -223,9 +224,10 @@ async def test_who_has_little_time_hears_that_it_still_runs(
 ) -> None:
     payment_id = await journeys.started()
     asked = submit(payment_id)
-    await journeys.stripe.fault("pause", route=CONFIRM)
-    refusal = await refused(orchestrator.SubmitPayment(asked, timeout=0.4))
+    await journeys.stripe.fault("pause", route=CONFIRM, times=None)
+    refusal = await refused_before_its_end(lambda time_s: orchestrator.SubmitPayment(asked, timeout=time_s))
     assert (refusal.code, refusal.reason) == ("ABORTED", "REQUEST_IN_PROGRESS")
+    await journeys.stripe.clear_faults()
     await journeys.stripe.resume()
     assert state_of((await orchestrator.SubmitPayment(asked)).payment) == "SUCCEEDED"
     assert len(await journeys.charges(payment_id)) == 1
@@ -267,9 +269,10 @@ async def test_a_payment_held_by_the_dead_is_waited_for(
 ) -> None:
     payment_id = await journeys.started()
     assert await replica.parts.store.take("main", payment_id) is not None
-    refusal = await refused(orchestrator.CancelPayment(cancel(payment_id), timeout=1.0))
+    asked, sync = cancel(payment_id), pb.SyncPaymentRequest(payment_id=payment_id)
+    refusal = await refused_before_its_end(lambda time_s: orchestrator.CancelPayment(asked, timeout=time_s))
     assert refusal.reason == "REQUEST_IN_PROGRESS"
-    refusal = await refused(orchestrator.SyncPayment(pb.SyncPaymentRequest(payment_id=payment_id), timeout=1.0))
+    refusal = await refused_before_its_end(lambda time_s: orchestrator.SyncPayment(sync, timeout=time_s))
     assert refusal.reason == "REQUEST_IN_PROGRESS"
     clock.advance(LEASE)
     await replica.sweep()

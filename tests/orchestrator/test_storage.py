@@ -26,6 +26,7 @@ from services.runtime.database.request_expiry import REQUESTS_KEPT, forget
 from services.runtime.work.kinds import WorkKind
 from services.runtime.work.statements import claim
 from services.shared.states import State
+from tests.blocking import until_waited_for
 from tests.orchestrator.samples import Clock, new_payment_id
 
 HOUR = timedelta(hours=1)
@@ -190,17 +191,12 @@ async def test_who_waited_for_the_row_reads_the_outbox_as_it_is_then(
             )  # fmt: skip
             request = request_of(plan.payment_id, "SubmitPayment")
             waiting = asyncio.create_task(store.accept(request, payer_id=None, point="test.accept", now=clock.now()))
-            await _somebody_waits(other)
+            await until_waited_for(other)
         taken = (await waiting).plan
     finally:
         await other.close()
     assert taken is not None
     assert [one.fact for one in taken.pending] == ["pending"]
-
-
-async def _somebody_waits(connection: asyncpg.Connection) -> None:
-    while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-        pass
 
 
 async def test_a_payment_is_due_when_its_plan_says(store: Store, held: DirectConnections, clock: Clock) -> None:

@@ -16,11 +16,11 @@ from services.runtime.database.connections import plain_dsn
 from services.runtime.rpc import call_context
 from services.runtime.work.dead_letters import depth
 from services.runtime.work.kinds import SLOTS, WorkClass
+from tests.eventually import WITHIN_S
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
 from tests.orchestrator.crash_injection import ask
 from tests.orchestrator.samples import CANCEL, CONFIRM, Clock, state_of, submit, update
 
-WITHIN_S = 10.0
 STATISTICS_LAST_S = 11.0
 """What a connection did before it had nothing more to do is counted after ten seconds of that."""
 

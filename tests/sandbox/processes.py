@@ -15,9 +15,10 @@ import httpx
 
 from local.ports import HOST, free_ports
 from sandbox.control import SandboxControl
+from tests.eventually import WITHIN_S
 
 ROOT: Final = Path(__file__).parents[2]
-WAIT_S: Final = 30
+WAIT_S: Final = WITHIN_S
 
 
 async def started(port: int, *, host: str = HOST, **environment: str) -> asyncio.subprocess.Process:

@@ -12,9 +12,9 @@ from typing import Any
 import stripe
 
 from sandbox.state import Sandbox
+from tests.eventually import WITHIN_S
 
 RETURN_URL = "https://shop.example/returned?order=7"
-TIMEOUT_S = 10
 MANDATE = {"customer_acceptance": {"type": "online", "online": {"ip_address": "127.0.0.1", "user_agent": "test"}}}
 
 Api = Any
@@ -60,7 +60,7 @@ async def connected(sandbox: Sandbox) -> AsyncIterator[Connect]:
     """Yield a function that makes a client of a sandbox, by default with an account of its own."""
     made: list[stripe.HTTPXClient] = []
 
-    def connect(key: str | None = None, *, timeout_s: float = TIMEOUT_S, **options: Any) -> Api:
+    def connect(key: str | None = None, *, timeout_s: float = WITHIN_S, **options: Any) -> Api:
         made.append(stripe.HTTPXClient(timeout=timeout_s))
         client = stripe.StripeClient(
             key or f"sk_test_{secrets.token_hex(8)}",

@@ -20,6 +20,7 @@ from sandbox.keeper import Keeper
 from sandbox.serving import running
 from sandbox.settings import Settings
 from sandbox.state import Sandbox
+from tests.eventually import WITHIN_S
 from tests.sandbox.processes import serving, started
 from tests.sandbox.samples import Api, Receiver, connected, debited, opened, paid, seller, set_up
 
@@ -194,7 +195,7 @@ def test_a_change_that_nobody_noted_is_found(settings: Settings) -> None:
 
 @asynccontextmanager
 async def _client(base_url: str) -> AsyncIterator[Api]:
-    http = stripe.HTTPXClient(timeout=10)
+    http = stripe.HTTPXClient(timeout=WITHIN_S)
     yield stripe.StripeClient(KEY, base_addresses={"api": base_url}, http_client=http, max_network_retries=0).v1
     await http.close_async()
 
