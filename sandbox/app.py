@@ -75,7 +75,8 @@ class Api:
             date = formatdate(self.sandbox.clock.seconds(), usegmt=True)
             answer = replace(answer, headers={"Date": date, **answer.headers})
             await send_answer(send, answer, request_id=call.request_id)
-        self.sandbox.metrics.note(call.template, time.perf_counter() - began)
+        said = f"{call.path} {call.encoded.decode(errors='replace')}"
+        self.sandbox.metrics.note(call.template, time.perf_counter() - began, said=said)
 
     def _kept(self, scope: Scope, send: Send) -> Send:
         """Have on the disk what a page or a control did before it is answered."""

@@ -107,6 +107,10 @@ class SandboxControl(PayerControl, WebhookControl, MoneyControl):
         """Return {route: {count, seconds, seconds_max}}: time spent inside the sandbox."""
         return dict(await self.get("/metrics"))
 
+    async def calls(self, about: str) -> dict[str, int]:
+        """Return {route: count} of the last calls whose path or parameters name an object, or whatever else."""
+        return dict(await self.get("/calls", {"about": about}))
+
     async def clear_metrics(self) -> None:
         await self.delete("/metrics")
 

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import httpx
 
-_TIMEOUT_S = 30.0
+_TIMEOUT_S = 60.0  # of a wait, too: for requests that are to be held
 
 
 class Refused(Exception):

@@ -58,6 +58,7 @@ class Controls:
             ("GET", "/counts", self.counts),
             ("GET", "/metrics", self.metrics),
             ("DELETE", "/metrics", self.clear_metrics),
+            ("GET", "/calls", self.calls),
             ("POST", "/intents/{id}/force", self.force),
             ("POST", "/intents/{id}/finish", self.finish),
             ("POST", "/intents/{id}/cancel", self.cancel),
@@ -160,8 +161,11 @@ class Controls:
     async def metrics(self, request: Request, given: dict[str, Any]) -> Any:
         return {route: asdict(figures) for route, figures in sorted(self._sandbox.metrics.routes.items())}
 
+    async def calls(self, request: Request, given: dict[str, Any]) -> Any:
+        return self._sandbox.metrics.about(request.query_params["about"])
+
     async def clear_metrics(self, request: Request, given: dict[str, Any]) -> Any:
-        self._sandbox.metrics.routes.clear()
+        self._sandbox.metrics.clear()
         return {}
 
     async def force(self, request: Request, given: dict[str, Any]) -> Any:

@@ -4,9 +4,12 @@ import asyncio
 import hashlib
 import random
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
 
 from sandbox import checkout, hooks, radar
 from sandbox.clock import Agenda, Clock
@@ -20,6 +23,9 @@ from sandbox.router import Router
 from sandbox.schema import ApiSchema
 from sandbox.settings import Settings
 from sandbox.world import Object, World
+
+_CALLS_KEPT: Final = 1_000
+_SAID_MAX: Final = 2_000  # characters of each
 
 
 @dataclass(slots=True)
@@ -41,15 +47,26 @@ class Account:
 
 @dataclass(slots=True)
 class Metrics:
-    """Time spent per route, so that a measurement can tell Stripe's share from the suite's."""
+    """Time spent per route, so that a measurement can tell Stripe's share from the suite's; and the last calls."""
 
     routes: dict[str, RouteFigures] = field(default_factory=dict)
+    calls: deque[tuple[str, str]] = field(default_factory=partial(deque, maxlen=_CALLS_KEPT))
+    """Each with its route, and what it said: path and parameters."""
 
-    def note(self, route: str, seconds: float) -> None:
+    def note(self, route: str, seconds: float, *, said: str) -> None:
+        self.calls.append((route, said[:_SAID_MAX]))
         figures = self.routes.setdefault(route, RouteFigures())
         figures.count += 1
         figures.seconds += seconds
         figures.seconds_max = max(figures.seconds_max, seconds)
+
+    def about(self, name: str) -> dict[str, int]:
+        """Count the calls that name something, by route."""
+        return Counter(route for route, said in self.calls if name in said)
+
+    def clear(self) -> None:
+        self.routes.clear()
+        self.calls.clear()
 
 
 class Sandbox:

@@ -281,7 +281,7 @@ async def test_a_new_address_that_stripe_does_not_take_is_told_once_and_the_name
 
     (customer,) = await customers(stripe, ada)
     assert (customer["email"], customer["name"]) == ("ada@example.org", "Ada King")
-    assert CHANGE not in await stripe.metrics()
+    assert CHANGE not in await stripe.calls(str(customer["id"]))
     assert "king" not in caplog.text
 
 

@@ -44,9 +44,10 @@ async def fees(journeys: Journeys, payment_id: str) -> list[int]:
     ]
 
 
-async def captures(journeys: Journeys) -> int:
-    """Return how often Stripe was asked to capture since its figures were cleared."""
-    return int((await journeys.stripe.metrics()).get(CAPTURE, {}).get("count", 0))
+async def captures(journeys: Journeys, payment_id: str) -> int:
+    """Return how often Stripe was asked to capture a payment since its figures were cleared."""
+    [intent] = await journeys.intents(payment_id)
+    return (await journeys.stripe.calls(intent["id"])).get(CAPTURE, 0)
 
 
 async def test_what_is_held_is_captured_whole(orchestrator: OrchestratorServiceStub, journeys: Journeys) -> None:
@@ -124,7 +125,7 @@ async def test_more_than_is_held_is_refused_before_stripe_is_asked(
     refusal = await refused(orchestrator.CapturePayment(capture(payment_id, TOTAL_MINOR + 1)))
     assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "CAPTURE_EXCEEDS_CAPTURABLE")
     assert refusal.metadata == {"capturable_minor": str(TOTAL_MINOR)}
-    assert await captures(journeys) == 0
+    assert await captures(journeys, payment_id) == 0
     assert state_of(await journeys.payment(payment_id)) == "AUTHORIZED"
 
 

@@ -26,7 +26,8 @@ NEEDED_BY_THE_SERVER = ("sqlalchemy*", "asyncpg*", "greenlet*", "typing_extensio
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become someone else")
 START = """
-import os, sys, pathlib
+import os, signal, sys, pathlib
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it runs beside itself ignore it
 sys.path.insert(0, sys.argv[2])
 from local.postgres import EmbeddedPostgres
 server = EmbeddedPostgres(pathlib.Path(sys.argv[1]))

@@ -51,6 +51,19 @@ async def test_time_spent_is_counted_per_route(fresh: tuple[Api, SandboxControl]
     assert await control.metrics() == {}
 
 
+async def test_calls_are_counted_by_what_they_name(fresh: tuple[Api, SandboxControl]) -> None:
+    v1, control = fresh
+    first, second = [await paid(v1) for _ in range(2)]
+    await v1.refunds.create_async({"payment_intent": first.id, "amount": 100})
+    for _ in range(2):
+        await v1.payment_intents.retrieve_async(second.id)
+
+    assert await control.calls(first.id) == {"POST /v1/refunds": 1}
+    assert await control.calls(second.id) == {"GET /v1/payment_intents/{intent}": 2}
+    await control.clear_metrics()
+    assert await control.calls(first.id) == {}
+
+
 async def test_the_clock_moves_forward_only(fresh: tuple[Api, SandboxControl]) -> None:
     v1, control = fresh
     before = await control.now()
