@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import stripe
 
-from local.ports import free_ports
 from sandbox.control import SandboxControl
 from sandbox.serving import running
 from sandbox.settings import Settings
@@ -72,9 +71,9 @@ async def fresh(tmp_path: Path) -> AsyncIterator[tuple[Api, SandboxControl]]:
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
     """A receiver of webhooks; register its `url`."""
-    port = free_ports()["webhooks"]
-    receiver = Receiver(f"http://127.0.0.1:{port}/webhooks/stripe")
-    server = await asyncio.start_server(receiver.serve, "127.0.0.1", port)
+    receiver = Receiver()
+    server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
+    receiver.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/webhooks/stripe"
     yield receiver
     server.close()
 

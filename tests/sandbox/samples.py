@@ -25,7 +25,7 @@ Connect = Callable[..., Api]
 class Receiver:
     """Takes webhooks over HTTP, and answers with the statuses in `answers`, then with 200."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str = "") -> None:
         self.url = url
         self.answers: deque[int] = deque()
         self.deliveries: list[tuple[bytes, str]] = []
