@@ -11,7 +11,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import asyncpg
@@ -19,6 +19,7 @@ import pytest
 
 from local import place
 from local.files import locked
+from local.place import as_user
 from local.postgres import EmbeddedPostgres, PostgresError, create_service_database
 
 REPOSITORY = Path(__file__).parents[2]
@@ -80,16 +81,28 @@ def _interpreter_of_everybody() -> str:
     """Return an interpreter that `nobody` may run; a virtual environment may link into root's home."""
     for interpreter in (sys.executable, "/usr/bin/python3.11", "/usr/bin/python3"):
         with contextlib.suppress(OSError):
-            subprocess.run([interpreter, "-c", "from typing import Self"], user="nobody", cwd="/", check=True)
-            return interpreter
+            command = [*as_user(pwd.getpwnam("nobody")), interpreter, "-c", "from typing import Self"]
+            if subprocess.run(command, cwd="/", check=False).returncode == 0:
+                return interpreter
     pytest.skip("there is no Python 3.11 here that nobody may run")
 
 
+@contextlib.contextmanager
 def _started_elsewhere(
-    directory: Path, *, repository: Path = REPOSITORY, interpreter: str = sys.executable, **options: object
-) -> subprocess.Popen[str]:
-    command = [interpreter, "-c", START, str(directory), str(repository)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload,no-any-return]
+    directory: Path,
+    *,
+    repository: Path = REPOSITORY,
+    interpreter: str = sys.executable,
+    prefix: Sequence[str] = (),
+    **options: object,
+) -> Iterator[subprocess.Popen[str]]:
+    """Start a server in a process of its own, which is gone afterwards whatever becomes of the test."""
+    command = [*prefix, interpreter, "-c", START, str(directory), str(repository)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options) as owner:  # type: ignore[call-overload]
+        try:
+            yield owner
+        finally:
+            owner.kill()
 
 
 async def _value(url: str, query: str) -> object:
@@ -155,13 +168,10 @@ def test_two_checkouts_run_side_by_side(directory: Path) -> None:
 
 @pytest.mark.faults
 async def test_server_ends_when_its_owner_is_killed(directory: Path) -> None:
-    owner = _started_elsewhere(directory)
-    assert owner.stdout is not None
-    url = owner.stdout.readline().strip()
-    assert await _value(url, "SELECT 1") == 1
-
-    owner.kill()
-    owner.wait()
+    with _started_elsewhere(directory) as owner:
+        assert owner.stdout is not None
+        url = owner.stdout.readline().strip()
+        assert await _value(url, "SELECT 1") == 1
     with EmbeddedPostgres(directory) as server:  # waits for the guardian of the dead one, or does its work
         assert server.admin_url == url
         assert await _value(url, "SELECT 1") == 1
@@ -170,16 +180,15 @@ async def test_server_ends_when_its_owner_is_killed(directory: Path) -> None:
 
 
 async def test_ctrl_c_in_the_terminal_does_not_reach_the_server(directory: Path) -> None:
-    owner = _started_elsewhere(directory, start_new_session=True)
-    assert owner.stdin is not None
-    assert owner.stdout is not None
-    url = owner.stdout.readline().strip()
-    pid = int((directory / "data" / "postmaster.pid").read_text().splitlines()[0])
+    with _started_elsewhere(directory, start_new_session=True) as owner:
+        assert owner.stdout is not None
+        url = owner.stdout.readline().strip()
+        pid = int((directory / "data" / "postmaster.pid").read_text().splitlines()[0])
 
-    assert os.getpgid(pid) != owner.pid
+        assert os.getpgid(pid) != owner.pid
 
-    os.killpg(owner.pid, signal.SIGINT)
-    owner.wait()
+        os.killpg(owner.pid, signal.SIGINT)
+        owner.wait()
     EmbeddedPostgres(directory).remove()
     assert url
 
@@ -259,21 +268,20 @@ def test_a_folder_somebody_else_made_is_never_used(private_directory: Path, tmp_
 
 @AS_ROOT
 async def test_a_plain_user_runs_it_from_a_checkout_of_their_own(checkout_of_nobody: Path) -> None:
-    owner = _started_elsewhere(
+    with _started_elsewhere(
         checkout_of_nobody / "state",
         repository=checkout_of_nobody,
         interpreter=_interpreter_of_everybody(),
         env={"PYTHONPATH": str(checkout_of_nobody / "packages")},
         cwd=checkout_of_nobody,
-        user="nobody",
-        extra_groups=[],
-    )
-    assert owner.stdout is not None
-    url = owner.stdout.readline().strip()
+        prefix=as_user(pwd.getpwnam("nobody")),
+    ) as owner:
+        assert owner.stdout is not None
+        url = owner.stdout.readline().strip()
 
-    assert await _value(url, "SELECT 1") == 1
-    owner.communicate("\n")
-    assert owner.returncode == 0
+        assert await _value(url, "SELECT 1") == 1
+        owner.communicate("\n")
+        assert owner.returncode == 0
     assert await _is_down(url)
 
 
