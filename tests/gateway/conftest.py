@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,6 +23,7 @@ from sandbox.control import SandboxControl
 from sandbox.serving import running
 from services.access import TABLE
 from services.gateway.servicers.services import add_gateway_services
+from services.gateway.stripe_api import platform_account
 from services.gateway.wiring import Parts, gateway_parts
 from services.runtime.observability.metrics import OFF, Meter
 from services.runtime.process.clock import Clock as ServiceClock
@@ -166,6 +167,14 @@ async def running_gateway(
             )
         )
         yield Gateway(parts=parts, port=server.port, issuer=issuer)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_first_starts() -> Iterator[None]:
+    """A gateway whose tenant has no account yet tries to reach Stripe for longer than a busy machine needs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(platform_account, "FIRST_START_S", WITHIN_S)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -51,6 +51,7 @@ from sandbox.control import SandboxControl
 from sandbox.serving import running as running_sandbox
 from services.access import TABLE
 from services.gateway.servicers.services import add_gateway_services
+from services.gateway.stripe_api import platform_account
 from services.gateway.wiring import gateway_parts
 from services.orchestrator.__main__ import LIMITS
 from services.orchestrator.domain.surplus import SurplusRefund
@@ -378,6 +379,14 @@ class Journeys:
 def lives(request: pytest.FixtureRequest) -> Lives:
     """Lives that end at a third of the places, in `make test`; in `make test-faults` there is one for each."""
     return lives_for(request)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_first_starts() -> Iterator[None]:
+    """A gateway whose tenant has no account yet tries to reach Stripe for longer than a busy machine needs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(platform_account, "FIRST_START_S", WITHIN_S)
+        yield
 
 
 @pytest.fixture(scope="session")

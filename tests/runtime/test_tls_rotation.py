@@ -21,7 +21,7 @@ from services.runtime.rpc.channels import TokenDirectory, peer_channel
 from services.runtime.rpc.tls import FollowedTls, TlsFiles
 from services.runtime.rpc.tls_channel import DRAIN_S, RECHECK_S, TlsChannel
 from services.web.peers import following
-from tests.eventually import eventually
+from tests.eventually import WITHIN_S, eventually
 from tests.mounts import Mount
 from tests.runtime.echo import SERVICE, Echo, bearer, refusal, serving, unary
 from tests.runtime.test_tls import Authority
@@ -216,7 +216,9 @@ def _made(service: Echo) -> Any:
     token = service.issuer.mint("payer_1", roles={"payer"})
 
     def make(*, credentials: Any) -> aio.Channel:
-        return make_channel(service.address, timeout_s=20, metadata=lambda: bearer(token), credentials=credentials)
+        return make_channel(
+            service.address, timeout_s=WITHIN_S, metadata=lambda: bearer(token), credentials=credentials
+        )
 
     return make
 
