@@ -39,7 +39,7 @@ from tests.gateway.samples import Payments
 from tests.gateway.stubs import GatewayStubs
 from tests.personal import PERSONAL_KEYS
 
-TRY_TIMEOUT_S = 1.0
+TRY_TIMEOUT_S = 3.0
 """Of one try at the stand-in, which answers in milliseconds unless a test has it hold its answer back."""
 TOKEN_LIFE = timedelta(days=365)
 """Longer than a test moves the clock between two calls."""
@@ -201,8 +201,9 @@ async def stripe() -> AsyncIterator[SandboxControl]:
 
 
 @pytest.fixture(autouse=True)
-async def clocks_together(stripe: SandboxControl, clock: Clock) -> None:
-    """A test may move our clock or Stripe's as far as it likes: the next one finds them together."""
+async def clocks_together(stripe: SandboxControl, clock: Clock) -> AsyncIterator[None]:
+    """A test may move our clock or Stripe's as far as it likes: what comes next finds them together."""
+    yield
     await level(clock, stripe)
 
 

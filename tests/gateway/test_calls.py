@@ -29,7 +29,7 @@ from services.runtime.database.lease import LEASE
 from services.runtime.work import loops
 from tests.clock import Clock
 from tests.eventually import WITHIN_S
-from tests.gateway.conftest import Gateway, Sink
+from tests.gateway.conftest import TRY_TIMEOUT_S, Gateway, Sink
 from tests.gateway.samples import (
     AMOUNT_MINOR,
     CANCEL,
@@ -270,7 +270,7 @@ async def test_a_call_that_runs_at_stripe_is_waited_for(
 ) -> None:
     """The first try times out while Stripe still works: the second meets the key in use, and then the answer."""
     payment_id = await payments.created()
-    await stripe.fault(Kind.SLOW, route=CONFIRM, seconds=1.3)
+    await stripe.fault(Kind.SLOW, route=CONFIRM, seconds=TRY_TIMEOUT_S + 0.3)
 
     seen = (await gateway.ConfirmIntent(payments.confirm_request(payment_id))).observation
 

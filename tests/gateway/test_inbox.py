@@ -145,12 +145,12 @@ async def place(databases: Databases, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(autouse=True)
 async def quiet(place: Place) -> AsyncIterator[None]:
-    """Begin with the clocks together, and leave no fault and no work to the next test."""
-    await level(place.clock, place.stripe)
+    """Leave no fault and no work to the next test, and the clocks together."""
     yield
     await place.stripe.clear_faults()
     await place.stripe.resume()
     await place.idle()
+    await level(place.clock, place.stripe)
 
 
 @pytest.fixture
