@@ -21,7 +21,7 @@ from local.suite import Suite
 from services.runtime.database.connections import plain_dsn, role_of
 from services.runtime.rpc.health import LIVENESS, READINESS
 from services.runtime.work.loops import FAILURES_MAX
-from tests.eventually import eventually
+from tests.eventually import WITHIN_S, eventually
 from tests.suite.journeys import Traveller
 
 RIGHTS: Final = {
@@ -59,11 +59,11 @@ async def without(suite: Suite, service: str) -> AsyncIterator[None]:
 
 
 async def health(suite: Suite, service: str, name: str) -> int | None:
-    """Return what a probe of Kubernetes would see; None if nobody answers."""
+    """Return what a probe would see that has patience; None if nobody is there."""
     async with aio.insecure_channel(f"127.0.0.1:{suite.ports[f'{service}-health']}") as channel:
         try:
             answer = await health_pb2_grpc.HealthStub(channel).Check(
-                health_pb2.HealthCheckRequest(service=name), timeout=2
+                health_pb2.HealthCheckRequest(service=name), timeout=WITHIN_S
             )
         except aio.AioRpcError:
             return None
