@@ -100,7 +100,7 @@ def tell(error: BatzenError, *, as_json: bool, given: Mapping[str, Any] | None =
         if line != error.message:
             said.append(line)
     lines = [_as_typed(line, currency) for line in said]
-    lines += _details(error.metadata)
+    lines += _details(error.metadata, currency)
     of_code = f"{error.reason}/{error.metadata.get('code', '')}"
     if advice := ADVICE.get(of_code) or ADVICE.get(error.reason) or ADVICE_BY_CODE.get(error.code.name):
         lines += _named(advice.format(batzen=program()), {**(given or {}), **error.metadata}).split("\n")
@@ -145,9 +145,8 @@ def _as_typed(line: str, currency: str) -> str:
     return MINOR_UNITS.sub(typed, line)
 
 
-def _details(metadata: Mapping[str, str]) -> list[str]:
+def _details(metadata: Mapping[str, str], currency: str) -> list[str]:
     """Return what a refusal names beside its sentence; amounts as people write them."""
-    currency = metadata.get("currency_code", "")
     amounts = {key: value for key, value in metadata.items() if currency and key.endswith("_minor") and _is_int(value)}
     lines = [
         f"{key.removesuffix('_minor').replace('_', ' ')}: {money.shown(int(value), currency)}"

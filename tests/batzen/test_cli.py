@@ -390,6 +390,18 @@ def test_a_limit_is_said_as_one_types_it(
     assert said in " ".join(capsys.readouterr().err.split())
 
 
+def test_an_amount_beside_a_refusal_has_the_currency_that_was_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    error = refused(
+        grpc.StatusCode.FAILED_PRECONDITION, message="No.", reason="X", metadata={"refundable_minor": "2000"}
+    )
+    tell(error, as_json=False, given={"amount": Money(currency_code="CHF")})
+    tell(error, as_json=False)
+
+    assert [line.strip() for line in capsys.readouterr().err.splitlines() if "refundable" in line] == [
+        "refundable: 20.00 CHF", "refundable_minor: 2000",
+    ]  # fmt: skip
+
+
 def test_cards_have_names_and_ids() -> None:
     assert "pm_card_visa" == payment_method_id("Visa") == payment_method_id("pm_card_visa")
     assert CARDS["insufficient"] == "pm_card_chargeDeclinedInsufficientFunds"
