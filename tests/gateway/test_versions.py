@@ -103,4 +103,5 @@ async def test_what_is_seen_after_a_restore_is_newer_than_what_was_told_before_i
 
     assert seen.amounts.refunded_minor == 1_000 + 100 * changes_before
     assert seen.mirror_version > max(one.mirror_version for one in told)
-    assert (await delivered.hears(payment_id, lambda one: one == seen)) is not None
+    # Of what is seen soon after another thing only the last may be told.
+    assert await delivered.hears(payment_id, lambda one: one.mirror_version >= seen.mirror_version)
