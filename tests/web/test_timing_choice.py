@@ -139,6 +139,33 @@ async def test_rest_shows_the_offer_and_takes_a_choice(shop: Shop) -> None:
     assert (lacking.status_code, lacking.json()["field"]) == (400, "timing")
 
 
+async def test_a_program_pays_for_no_payer_who_has_a_choice_without_what_they_were_shown(
+    suite: Suite, shop: Shop, payer_id: str
+) -> None:
+    payment_id, by_service = [await offered(shop, payer_id) for _ in range(2)]
+    async with shop.browser(payment_id, payer_id=payer_id) as browser:
+        method = (await last_look(browser, payment_id))["method"]
+        await chosen(browser, payment_id, "later")
+        confirm, body = f"/v1/payments/{payment_id}/confirm", a_confirm(method)
+        unsaid = await browser.post(confirm, json=body, headers=key())
+        legacy = {"paymentId": payment_id, "paymentMethodId": method, "amountMinor": 6000}
+        unsayable = [
+            await browser.post("/api/payments/confirm", json=legacy, headers=headers) for headers in ({}, key())
+        ]
+        before = await plan_of(suite, payment_id)
+        said, same = key(), body | {"expected_timing": "SCHEDULED"}
+        paid = [await browser.post(confirm, json=same, headers=said) for _ in range(2)]
+    served = await shop.service.post("/api/payments/confirm", json={"paymentId": by_service, "paymentMethodId": method})
+
+    assert (unsaid.status_code, unsaid.json()["code"], unsaid.json()["field"]) == (
+        400, "FIELD_MISSING", "expected_timing",
+    )  # fmt: skip
+    assert [(one.status_code, one.json()["code"]) for one in unsayable] == [(409, "TIMING_CHANGED")] * 2
+    assert before.next_step == "EXPIRE", "nothing was sent"
+    assert [one.json()["payment"]["state"] for one in paid] == ["SCHEDULED"] * 2
+    assert (served.status_code, served.json()["success"]) == (200, True)
+
+
 @pytest.mark.web
 @pytest.mark.parametrize("has_script", [True, False])
 async def test_a_payer_chooses_to_pay_later_and_is_charged_then(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
@@ -22,6 +22,7 @@ from services.web.failures import Refusal
 
 BookingId: TypeAlias = Annotated[str, Path(alias="bookingId", min_length=1, max_length=128)]
 Answer: TypeAlias = dict[str, object]
+UNSAID: Final = "Its payer may choose when the money is taken; what they were shown of that this form cannot say."
 
 
 class LegacyPayments:
@@ -82,6 +83,8 @@ class LegacyPayments:
         else:
             request.confirmation_token_id = method
         try:
+            if not asker.is_service and await self._operations.has_choice(asker, payment.payment_id):
+                raise Refusal(409, "TIMING_CHANGED", explanation=UNSAID)
             submitted = await self._operations.submit(asker, request)
         except (*LASTING, ResourceExhausted):
             raise

@@ -266,7 +266,11 @@ class ConfirmPayment(Body):
         description="What the payer was shown; another price is 409 `PRICE_CHANGED`. Only a service may leave it out.",
     )
     expected_timing: TimingOrNone = Field(
-        default="", description="The timing that the payer was shown; another one is 409 `TIMING_CHANGED`."
+        default="",
+        description=(
+            "The timing that the payer was shown; another one is 409 `TIMING_CHANGED`. "
+            "Where the session has `timings_offered` only a service may leave it out."
+        ),
     )
 
 
