@@ -12,7 +12,8 @@ while that is not known, none is made. The process may die
   comes next is of that; the request that is carried on ends it once more. An old attempt that was paid has its timing;
 - after that: what is made next is of the new timing, whoever has it made (`domain/timings.py`);
 - after the new one was made, before that is saved: it has the number after the old one's, and a request id that is
-  derived from it and from the bookings. Whoever goes on asks the gateway what there is first, and finds it.
+  derived from it and from the bookings. Whoever goes on asks the gateway what there is first, and finds it; after a
+  choice they end it and make another, since it may have been asked for with the timing before.
 """
 
 from __future__ import annotations
@@ -124,15 +125,15 @@ class Attempts:
         plan, price_now = work.plan, change.price
         is_chosen = timing is not None and timing is not plan.terms.timing
         is_wrong = change.is_new_price or _is_page(plan) is not (plan.collection is Collection.CHECKOUT)
-        is_open = not plan.latest_snapshot.needs_attempt
-        if is_open and (is_wrong or is_chosen or not timings.is_proven(plan)):
+        is_wrong = is_wrong or is_chosen or not timings.is_proven(plan)
+        if is_wrong and not plan.latest_snapshot.needs_attempt:
             try:
                 await self._end_current(work, request, point=point)
             except FailedPrecondition:
                 await self._let_go(work, change, point=point)
                 raise
         if timing is not None and is_chosen:
-            plan.terms, plan.course = timings.chosen(plan, timing, is_alone=is_open, now=self._now())
+            plan.terms, plan.course = timings.chosen(plan, timing, now=self._now())
             await work.save(f"{point}.timing", request=request)
         if price_now is not None:
             await self._take(work, change, price_now, request, point=point)

@@ -22,7 +22,7 @@ from datetime import datetime
 
 from services.errors import PeerUnavailable, ServiceError
 from services.orchestrator.domain import charge_plan, transitions
-from services.orchestrator.domain.errors import BookingNotPayable
+from services.orchestrator.domain.errors import BookingNotPayable, PaymentState
 from services.orchestrator.domain.payment import derived_id
 from services.orchestrator.domain.plan import NextStep, Plan, Request
 from services.orchestrator.peers import Peers
@@ -55,9 +55,12 @@ class Charging:
     async def charge(self, work: UnitOfWork, *, request: Request | None = None) -> None:
         """Carry on the try that was begun, or begin the next; apply what comes of it and plan what follows.
 
-        `request` is the caller's that wants it, which is marked as calling with the try.
+        `request` is the caller's that wants it, which is marked as calling with the try. Raises `PaymentState` where no
+        method was kept: nothing is asked of Stripe then.
         """
         plan = work.plan
+        if not plan.course.kept_method_id:
+            raise PaymentState(state=plan.latest_snapshot.state)
         if not charge_plan.is_trying(plan):
             if not (await self._is_payable(work, request) and await self._has_intent(work, request)):
                 return

@@ -158,6 +158,24 @@ def test_a_setup_that_succeeded_schedules_what_it_kept() -> None:
     assert (waiting.collection, waiting.course) == (None, plan.course)
 
 
+@pytest.mark.parametrize("timing", [Timing.IMMEDIATE, Timing.MANUAL_CAPTURE])
+def test_what_a_setup_kept_for_a_timing_that_was_given_up_is_charged_by_nobody(timing: Timing) -> None:
+    kept = Method(payment_method_id="pm_9", type="card")
+    plan = plan_of(Snapshot(), Course(), kind=AttemptKind.SETUP_INTENT, timing=timing)
+    reading = charge_plan.read(plan, seen(IntentState.SUCCEEDED, is_setup=True, method=kept), now=START)
+    assert (reading.collection, reading.charge_time) == (State.REQUIRES_PAYMENT_METHOD, None)
+    assert reading.course == plan.course
+
+
+@pytest.mark.parametrize("state", IntentState)
+@pytest.mark.parametrize("error", [None, SOFT])
+def test_an_intent_is_no_charge_where_nothing_was_kept(state: IntentState, error: PaymentError | None) -> None:
+    plan = plan_of(Snapshot(collection=State.REQUIRES_PAYMENT_METHOD), Course(charge_time=FIRST))
+    reading = charge_plan.read(plan, seen(state, last_error=error, decline_count=1), now=START)
+    assert (reading.collection, reading.course) == (None, plan.course)
+    assert not charge_plan.is_charging(plan)
+
+
 def test_the_intent_of_a_charge_that_was_not_tried_changes_nothing() -> None:
     reading = charge_plan.read(scheduled(), seen(), now=FIRST)
     assert (reading.collection, reading.charge_time) == (State.SCHEDULED, FIRST)

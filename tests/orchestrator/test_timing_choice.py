@@ -237,7 +237,9 @@ async def test_a_choice_that_died(  # noqa: PLR0917 its cases
         way = "PAGE" if collection == PAGE and new != LATER else NAMES[new]
         assert (session.timing, await open_ways(journeys, payment_id)) == (new, [way]), life.place
         assert session.client_secret or session.checkout_url, life.place
-        assert (session.payment.snapshot.attempt, session.payment.snapshot.recovery_count) == (2, 1), life.place
+        assert session.payment.snapshot.recovery_count == 1, life.place
+        # What was made and not saved may have been made for somebody else: it is made anew.
+        assert session.payment.snapshot.attempt in (2, 3), life.place
         assert set((await journeys.states(payment_id))[1:]) == {OPENED[-1]}, life.place
         plan = await journeys.plan(payment_id)
         assert (plan.timing, plan.pending_steps) == (new, []), life.place
@@ -311,6 +313,42 @@ async def test_stripe_does_not_say_that_the_new_attempt_is_made_and_the_choice_s
     assert len(await open_ways(journeys, payment_id)) <= 1
     session = (await journeys.orchestrator.ResumePayment(resume(payment_id, timing=HOLD))).session
     assert (session.timing, await open_ways(journeys, payment_id)) == (HOLD, ["HOLD"])
+
+
+@pytest.mark.parametrize("late", [HOLD, NOW])
+async def test_an_attempt_that_stripe_makes_late_of_a_timing_that_was_given_up_plans_no_charge(
+    late: int, at: datetime, replica: Orchestrator, journeys: Journeys
+) -> None:
+    """Nothing was kept, so nothing is charged at the time that was chosen: it is the payer's turn, and they go on."""
+    first = HOLD if late == NOW else NOW
+    payment_id = (await journeys.orchestrator.StartPayment(offering(at, first))).session.payment.payment_id
+    await journeys.silence(CREATE)
+    assert (await refused(journeys.orchestrator.ResumePayment(resume(payment_id, timing=late)))).code == "UNAVAILABLE"
+    await journeys.stripe.clear_faults()
+    refusal = await refused(journeys.orchestrator.ResumePayment(resume(payment_id, timing=LATER)))
+    assert (refusal.reason, (await journeys.plan(payment_id)).timing) == ("ATTEMPT_OPEN", LATER)
+    await journeys.orchestrator.SyncPayment(pb.SyncPaymentRequest(payment_id=payment_id))
+    assert await open_ways(journeys, payment_id) == [NAMES[late]]
+    payment, plan = await journeys.payment(payment_id), await journeys.plan(payment_id)
+    assert (state_of(payment), plan.timing, plan.next_step) == (OPENED[-1], LATER, "EXPIRE")
+    session = (await journeys.orchestrator.ResumePayment(resume(payment_id, timing=LATER))).session
+    assert (session.timing, await open_ways(journeys, payment_id)) == (LATER, ["LATER"])
+    kept = (await journeys.orchestrator.SubmitPayment(submit(payment_id, expected_timing=LATER))).payment
+    assert (state_of(kept), kept.snapshot.charge_time.ToDatetime(UTC)) == ("SCHEDULED", at)
+    replica.world.clock.advance(max(at + SECOND - replica.world.clock.now(), timedelta()))
+    await replica.sweep()
+    assert state_of(await journeys.payment(payment_id)) == "SUCCEEDED"
+    assert len(await journeys.charges(payment_id)) == 1
+
+
+async def test_nothing_is_asked_of_stripe_for_a_charge_of_which_no_method_was_kept(
+    at: datetime, journeys: Journeys, database: ServiceDatabase
+) -> None:
+    payment_id = await journeys.scheduled(at)
+    await update(database, payment_id, "course = course - 'kept_method_id'")
+    assert (await refused(journeys.orchestrator.RetryPayment(retry(payment_id)))).reason == "PAYMENT_STATE"
+    assert await journeys.intents(payment_id) == []
+    await journeys.orchestrator.CancelPayment(cancel(payment_id))
 
 
 async def test_a_tab_that_shows_the_timing_of_before_submits_nothing(

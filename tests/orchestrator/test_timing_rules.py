@@ -74,7 +74,7 @@ def test_a_choice_decides_the_next_attempt_and_the_charge_that_is_planned(
     before: Timing, timing: Timing, attempt: NextAttempt
 ) -> None:
     plan = offered(before)
-    plan.terms, plan.course = timings.chosen(plan, timing, is_alone=True, now=NOW)
+    plan.terms, plan.course = timings.chosen(plan, timing, now=NOW)
     assert next_attempt(plan) == attempt
     planned = (AT, "10:00:00") if timing is Timing.SCHEDULED else (None, "")
     assert (plan.course.charge_time, plan.course.charge_wall_time) == planned
@@ -83,18 +83,14 @@ def test_a_choice_decides_the_next_attempt_and_the_charge_that_is_planned(
 
 def test_a_local_time_is_planned_by_the_clock_of_its_zone() -> None:
     plan = offered(charge_time=None, charge_local_time="2027-03-28T02:30", time_zone="Europe/Zurich")
-    _, course = timings.chosen(plan, Timing.SCHEDULED, is_alone=True, now=NOW)
+    _, course = timings.chosen(plan, Timing.SCHEDULED, now=NOW)
     assert (course.charge_time, course.charge_wall_time) == (datetime(2027, 3, 28, 1, 30, tzinfo=UTC), "02:30:00")
 
 
-@pytest.mark.parametrize(
-    ("is_alone", "attempt", "is_proven"), [(True, 2, False), (True, 3, True), (False, 3, False), (False, 4, True)]
-)
-def test_what_may_have_been_asked_for_before_a_choice_is_not_taken_for_it(
-    is_alone: bool, attempt: int, is_proven: bool
-) -> None:
+@pytest.mark.parametrize(("attempt", "is_proven"), [(2, False), (3, False), (4, True)])
+def test_what_may_have_been_asked_for_before_a_choice_is_not_taken_for_it(attempt: int, is_proven: bool) -> None:
     plan = offered()
-    plan.terms, plan.course = timings.chosen(plan, Timing.SCHEDULED, is_alone=is_alone, now=NOW)
+    plan.terms, plan.course = timings.chosen(plan, Timing.SCHEDULED, now=NOW)
     plan.attempt = attempt
     assert timings.is_proven(plan) is is_proven
     plan.terms = timings.proven(plan)  # its answer came
@@ -127,7 +123,7 @@ def test_a_quote_stands_as_long_as_the_longest_timing_that_may_be_chosen() -> No
 def test_a_choice_is_stored_as_what_it_changes_and_read_back() -> None:
     plan = offered()
     assert rows.choice(plan.terms) is None
-    terms, _ = timings.chosen(plan, Timing.SCHEDULED, is_alone=False, now=NOW)
+    terms, _ = timings.chosen(plan, Timing.SCHEDULED, now=NOW)
     changed = {name: codec.to_json(terms)[name] for name in rows.CHOICE}
     assert rows.choice(terms) == json.dumps(changed)
     assert codec.from_json(Terms, codec.to_json(plan.terms) | changed) == terms

@@ -1,6 +1,8 @@
 """The charges of a scheduled payment: when each is tried, and how what is seen of one moves the payment. Pure.
 
 A setup keeps the method, and the payment is SCHEDULED. The charge is another attempt, whose intent every try confirms.
+Where nothing was kept there is no charge yet: an intent, or a page that takes money, is then of a timing that its payer
+has given up, and came late.
 A soft decline plans the next try, and the payment is SCHEDULED again, with the error. After the last, and after a
 decline that no further try would change, it is the payer's turn: what is seen then means what it means of any payment.
 """
@@ -105,8 +107,7 @@ def zone_named(name: str) -> ZoneInfo:
 
 def is_charging(plan: Plan) -> bool:
     """Whether the current attempt is the charge, and the plan tries it by itself."""
-    is_charge = plan.terms.timing is Timing.SCHEDULED and plan.attempt_kind is AttemptKind.INTENT
-    return is_charge and plan.course.turn_time is None
+    return _is_kept(plan) and plan.attempt_kind is AttemptKind.INTENT and plan.course.turn_time is None
 
 
 def is_trying(plan: Plan) -> bool:
@@ -116,10 +117,12 @@ def is_trying(plan: Plan) -> bool:
 
 def read(plan: Plan, observation: Observation, *, now: datetime, is_answer: bool = False) -> Reading:
     """Return what an observation means; with `is_answer` it is what the try that is under way led to."""
-    if plan.terms.timing is not Timing.SCHEDULED or observation.outcome_unknown:
+    if observation.outcome_unknown:
         return Reading(course=plan.course)
     if observation.is_setup:
-        return _of_setup(plan.course, observation)
+        return _of_setup(plan, observation)
+    if not _is_kept(plan):
+        return Reading(course=plan.course)
     if observation.intent_state in WAITS:
         return _of_charge(plan, observation, now=now, is_answer=is_answer)
     is_turn = observation.intent_state is IntentState.REQUIRES_ACTION
@@ -142,11 +145,20 @@ def _of_charge(plan: Plan, observation: Observation, *, now: datetime, is_answer
     return Reading(course=turned(course, now), collection=waits_for)
 
 
-def _of_setup(course: Course, observation: Observation) -> Reading:
+def _of_setup(plan: Plan, observation: Observation) -> Reading:
+    """Return what it means how a setup stands. What it kept for a timing that was given up is charged by nobody."""
+    course = plan.course
     if observation.intent_state is not IntentState.SUCCEEDED:
         return Reading(course=course)
     method_id = observation.method.payment_method_id if observation.method is not None else course.kept_method_id
+    if plan.terms.timing is not Timing.SCHEDULED or not method_id:
+        return Reading(course=course, collection=State.REQUIRES_PAYMENT_METHOD)
     return Reading(course=replace(course, kept_method_id=method_id), collection=State.SCHEDULED)
+
+
+def _is_kept(plan: Plan) -> bool:
+    """Whether there is what a plan of charges may charge."""
+    return plan.terms.timing is Timing.SCHEDULED and bool(plan.course.kept_method_id)
 
 
 def _again(plan: Plan, now: datetime) -> datetime | None:

@@ -58,13 +58,9 @@ def is_over(terms: Terms, timing: Timing, now: datetime) -> bool:
     return timing is Timing.MANUAL_CAPTURE and terms.capture_time is not None and terms.capture_time <= now
 
 
-def chosen(plan: Plan, timing: Timing, *, is_alone: bool, now: datetime) -> tuple[Terms, Course]:
-    """Return terms and course once a payer has chosen, of a plan that has no attempt that is open.
-
-    `is_alone` says that no attempt of another timing can have been asked for beside the one that is over.
-    """
-    first = plan.attempt + (1 if is_alone else 2)
-    terms = replace(plan.terms, timing=timing, timing_time=now, timing_attempt=first)
+def chosen(plan: Plan, timing: Timing, *, now: datetime) -> tuple[Terms, Course]:
+    """Return terms and course once a payer has chosen, of a plan that has no attempt that is open."""
+    terms = replace(plan.terms, timing=timing, timing_time=now, timing_attempt=plan.attempt + 2)
     return terms, _course(terms, plan.course)
 
 
