@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from tests.web import payers
 from tests.web.payers import THANKS, see
 from tests.web.shop import Shop, a_confirm, a_shop, a_start, key
 from tests.web.test_checkout import forms, paying
+from tests.web.test_submits import expire_quote, put_coupon
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
@@ -106,17 +108,41 @@ async def test_a_tab_that_shows_another_timing_takes_nothing_and_shows_the_new_o
             await browser.post(f"/pay/{payment_id}/submit", data=old | {"method": method})
             for method in (old["method"], "page")
         ]
+        older = {name: value for name, value in old.items() if name != "timing"}  # as a release before had its forms
+        answers.append(await browser.post(f"/pay/{payment_id}/submit", data=older))
         body = {"payment_method_id": old["method"], "expected_total": a_confirm()["expected_total"]}
         confirm = f"/v1/payments/{payment_id}/confirm"
         by_api = await browser.post(confirm, json=body | {"expected_timing": "IMMEDIATE"}, headers=key())
         before = await plan_of(suite, payment_id)
         paid = await browser.post(confirm, json=body | {"expected_timing": "SCHEDULED"}, headers=key())
-    assert [(one.status_code, marked(one.text)) for one in answers] == [(409, ["later"])] * 2
+    assert [(one.status_code, marked(one.text)) for one in answers] == [(409, ["later"])] * 3
     assert all("When you pay has changed" in one.text for one in answers)
     assert (by_api.status_code, by_api.json()["code"]) == (409, "TIMING_CHANGED")
     assert by_api.json()["metadata"] == {"timing": "SCHEDULED"}
     assert (before.timing, before.next_step) == (3, "EXPIRE")
     assert paid.json()["payment"]["state"] == "SCHEDULED"
+
+
+@pytest.mark.parametrize("timing", ["later", "now"])
+async def test_a_choice_is_sent_also_where_it_is_what_there_is_and_both_prices_are_shown(
+    timing: str, suite: Suite, shop: Shop, payer_id: str
+) -> None:
+    """The price has expired by the time that the payer chooses: whichever they take, the payment is priced anew."""
+    code = f"C{secrets.token_hex(6)}".upper()
+    await put_coupon(suite, code, "50")
+    payment_id = await offered(shop, payer_id, coupon_codes=[code])
+    async with shop.browser(payment_id, payer_id=payer_id) as browser:
+        await put_coupon(suite, code, "10")
+        await expire_quote(suite, payment_id)
+        shown = await chosen(browser, payment_id, timing)
+        again = await chosen(browser, payment_id, timing)
+        form = await last_look(browser, payment_id)
+
+    assert (shown.status_code, "The price has changed" in shown.text) == (409, True)
+    assert "CHF\xa030.00" in shown.text
+    assert "CHF\xa054.00" in shown.text
+    assert (again.status_code, again.headers["location"]) == (303, f"/pay/{payment_id}/method")
+    assert (form["timing"], form["total"]) == (timing, "CHF5400")
 
 
 async def test_rest_shows_the_offer_and_takes_a_choice(shop: Shop) -> None:

@@ -21,7 +21,7 @@ from services.bff.checkout.room import SEE_OTHER, Room, Visit
 from services.bff.checkout.satisfaction import SCORES, Satisfaction
 from services.bff.checkout.shown import is_payers_turn, owed_of
 from services.bff.checkout.standing import has_receipt
-from services.web.failures import Refusal
+from services.web.failures import RETRY_AFTER, Refusal
 
 MOVED_ON: Final = frozenset({"PAYMENT_STATE", "REQUEST_IN_PROGRESS", "ATTEMPT_OPEN"})
 """Refusals after which the payment's page says more than a sentence could: another tab, or the bank, was faster."""
@@ -32,6 +32,7 @@ TIMING_CHANGED: Final = "TIMING_CHANGED"
 """It is taken at another time than the page says, and nothing was charged."""
 NOT_OFFERED: Final = "FIELD_INVALID"
 """Of a choice: what was chosen is not offered any more."""
+NOT_TAKEN: Final = "The choice was not taken: an orchestrator of a release before this one knows none."
 CONFLICT: Final = 409
 PAGE_ALONE: Final = "HOSTED_CHECKOUT_REQUIRED"
 """Methods were declined too often here: the hosted page is left."""
@@ -68,16 +69,28 @@ class CheckoutActions:
         session = await self._room.payment(visit)
         if not is_payers_turn(session.payment):
             return visit.back()
-        if wanted != session.timing:
-            try:
-                await self._resume(visit, request_id, timing=wanted)
-            except BatzenError as error:
-                if error.reason in MOVED_ON:
-                    return visit.back()
-                if error.reason == NOT_OFFERED:
-                    return visit.back("/timing")
-                raise
-        return visit.back("/method")
+        try:  # also for the one that it has: another choice may still be under way, and the last one holds
+            answer = await self._resume(visit, request_id, timing=wanted)
+        except BatzenError as error:
+            if error.reason in MOVED_ON:
+                return visit.back()
+            if error.reason == NOT_OFFERED:
+                return visit.back("/timing")
+            raise
+        return await self._chosen(visit, wanted, answer)
+
+    async def _chosen(self, visit: Visit, wanted: pb.Timing, answer: pb.ResumePaymentResponse) -> Response:
+        """Lead on with what was chosen, and only with that; a price that changed over it is shown first."""
+        session = answer.session
+        if not _is_another(session, wanted):
+            if answer.price_changed:
+                return await self._show_price(visit, answer.total_before, session)
+            return visit.back("/method")
+        if not is_payers_turn(session.payment):
+            return visit.back()
+        if not timings.offered(session, visit.place.now):
+            raise Refusal(503, "DEPENDENCY_UNAVAILABLE", explanation=NOT_TAKEN, retry_after=RETRY_AFTER)
+        return self._show_timing(visit, session)
 
     async def submit(self, visit: Visit) -> Response:
         """Pay with what the form names at the price that it was shown with, or lead to where that is done."""
@@ -246,5 +259,10 @@ class CheckoutActions:
 
 
 def _is_another(session: pb.PaymentSession, seen: pb.Timing) -> bool:
-    """Tell whether the money is taken at another time than the page said; a page of an older release says none."""
-    return seen not in (pb.TIMING_UNSPECIFIED, session.timing)
+    """Tell whether the money is taken at another time than the page said.
+
+    A page of an older release says none. Who has a choice agreed to nothing by that.
+    """
+    if seen == pb.TIMING_UNSPECIFIED:
+        return bool(session.timings_offered)
+    return seen != session.timing
