@@ -156,7 +156,9 @@ class RequestRunner:
         """Write a request down and carry it out; answer it as a repeat where it is known."""
         self._payments.check_room(request)  # or it would be written down, too
         for _ in range(ACCEPTED_MAX):
-            accepted = await command.accept(self._store, request, message, payer_id=payer_id, now=self._now())
+            now = self._now()
+            request = replace(request, accept_time=now)
+            accepted = await command.accept(self._store, request, message, payer_id=payer_id, now=now)
             if not accepted.found:
                 raise PaymentNotFound
             with suppress(Withdrawn):  # by another holder: whoever writes it down anew is told why, if it is still so

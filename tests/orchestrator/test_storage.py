@@ -112,12 +112,12 @@ async def test_a_new_payment_is_held_by_who_starts_it(store: Store, held: Direct
 
 async def test_a_start_that_is_repeated_writes_nothing(store: Store, clock: Clock) -> None:
     first, second = new_payment_id(), new_payment_id()
-    request = request_of(first)
-    assert await store.start(request, payment_of(first), now=clock.now()) is not None
+    request, now = request_of(first), clock.now()
+    assert await store.start(request, payment_of(first), now=now) is not None
     assert await store.start(replace(request, payment_id=second), payment_of(second), now=clock.now()) is None
     assert await store.read("main", second, payer_id=None) is None
     kept = await store.request(request.key)
-    assert kept == request
+    assert kept == replace(request, accept_time=now)
 
 
 async def test_twenty_takers_at_once_and_one_has_it(store: Store, clock: Clock) -> None:

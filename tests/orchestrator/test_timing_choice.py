@@ -259,12 +259,44 @@ async def test_whoever_comes_after_a_choice_that_died_chooses_anew(
         await ask(parts, resume(payment_id, timing=HOLD))
     session = (await journeys.orchestrator.ResumePayment(resume(payment_id, timing=LATER))).session
     assert (session.timing, await open_ways(journeys, payment_id)) == (LATER, ["LATER"])
-    await replica.sweep()  # the choice that died was made before, and is carried on
-    [way] = await open_ways(journeys, payment_id)
-    plan = await journeys.plan(payment_id)
-    assert way == NAMES[plan.timing]
-    kept = (await journeys.orchestrator.SubmitPayment(submit(payment_id, expected_timing=plan.timing))).payment
-    assert state_of(kept) == PAID_AS[plan.timing]
+    await replica.sweep()  # the choice that died is carried on, and was asked for before
+    assert ((await journeys.plan(payment_id)).timing, await open_ways(journeys, payment_id)) == (LATER, ["LATER"])
+    kept = (await journeys.orchestrator.SubmitPayment(submit(payment_id, expected_timing=LATER))).payment
+    assert state_of(kept) == PAID_AS[LATER]
+
+
+@pytest.mark.parametrize("dies", ["after accept", "after cancel_intent"])
+async def test_whoever_chooses_what_a_payment_has_overrules_an_older_choice_that_is_carried_on_later(
+    dies: str, at: datetime, replica: Orchestrator, journeys: Journeys
+) -> None:
+    payment_id = (await journeys.orchestrator.StartPayment(offering(at))).session.payment.payment_id
+    older = resume(payment_id, timing=LATER)
+    async with mortal_orchestrator(replica, Life(ends_at=dies)) as (parts, _):
+        await ask(parts, older)
+    await journeys.orchestrator.ResumePayment(resume(payment_id, timing=NOW))
+    await replica.sweep()
+    assert ((await journeys.plan(payment_id)).timing, await open_ways(journeys, payment_id)) == (NOW, ["NOW"])
+    answer = (await journeys.orchestrator.ResumePayment(older)).session
+    assert (answer.timing, answer.client_secret[:3]) == (NOW, "pi_")
+    kept = await replica.parts.store.request(shop_key(older))
+    assert kept is not None
+    assert kept.done
+
+
+async def test_a_choice_that_waits_for_an_older_one_stands_in_the_end(
+    at: datetime, replica: Orchestrator, journeys: Journeys
+) -> None:
+    """It was asked for before the older one was carried out."""
+    payment_id = (await journeys.orchestrator.StartPayment(offering(at))).session.payment.payment_id
+    await journeys.stripe.fault("pause", route=CANCEL)
+    older = asyncio.ensure_future(journeys.orchestrator.ResumePayment(resume(payment_id, timing=HOLD)))
+    await journeys.stripe.until_paused()
+    asked = resume(payment_id, timing=LATER)
+    newer = asyncio.ensure_future(journeys.orchestrator.ResumePayment(asked))
+    await eventually(lambda: replica.parts.store.request(shop_key(asked)), what="the newer choice waits")
+    await journeys.stripe.resume()
+    assert ((await older).session.timing, (await newer).session.timing) == (HOLD, LATER)
+    assert await open_ways(journeys, payment_id) == ["LATER"]
 
 
 async def test_an_attempt_that_came_late_of_a_timing_that_was_given_up_takes_no_submit_and_is_replaced(

@@ -99,6 +99,15 @@ def test_what_may_have_been_asked_for_before_a_choice_is_not_taken_for_it(attemp
     assert timings.is_proven(plan)
 
 
+def test_a_choice_is_overruled_by_what_was_asked_for_after_it_alone() -> None:
+    terms = timings.asked(offered().terms, NOW)
+    second = timedelta(seconds=1)
+    overruled = [timings.is_overruled(terms, at) for at in (NOW - second, NOW, NOW + second, None)]
+    assert overruled == [True, False, False, False]
+    assert not timings.is_overruled(offered().terms, NOW)
+    assert timings.asked(Terms(), NOW) == Terms()
+
+
 @pytest.mark.parametrize(
     ("timing", "now", "is_over"),
     [
@@ -123,7 +132,9 @@ def test_a_quote_stands_as_long_as_the_longest_timing_that_may_be_chosen() -> No
 def test_a_choice_is_stored_as_what_it_changes_and_read_back() -> None:
     plan = offered()
     assert rows.choice(plan.terms) is None
-    terms, _ = timings.chosen(plan, Timing.SCHEDULED, now=NOW)
+    same = timings.asked(plan.terms, NOW)
+    assert codec.from_json(Terms, codec.to_json(plan.terms) | json.loads(rows.choice(same) or "")) == same
+    terms = replace(timings.chosen(plan, Timing.SCHEDULED, now=NOW)[0], timing_asked_time=NOW)
     changed = {name: codec.to_json(terms)[name] for name in rows.CHOICE}
     assert rows.choice(terms) == json.dumps(changed)
     assert codec.from_json(Terms, codec.to_json(plan.terms) | changed) == terms

@@ -8,6 +8,7 @@ from typing import ClassVar
 from batzen.orchestrator.v1.orchestrator_pb2 import ResumePaymentRequest, ResumePaymentResponse
 from services.orchestrator.attempts import Attempts
 from services.orchestrator.commands.command import Command
+from services.orchestrator.domain import timings
 from services.orchestrator.domain.plan import Plan, Request, RequestKey
 from services.orchestrator.domain.recovery import Interruption, interruption
 from services.orchestrator.sessions import PaymentSessions, redact
@@ -19,7 +20,11 @@ from services.wire import money
 
 
 class ResumePayment(Command[ResumePaymentRequest, ResumePaymentResponse]):
-    """Lets a payer go on."""
+    """Lets a payer go on.
+
+    A choice of a timing that met an outage may be carried on after the payer has chosen anew: the newer one stands, and
+    the older is answered as the payment is.
+    """
 
     request_type = ResumePaymentRequest
     response_type = ResumePaymentResponse
@@ -44,9 +49,12 @@ class ResumePayment(Command[ResumePaymentRequest, ResumePaymentResponse]):
         """See that there is an open attempt of the timing and at the price that hold; only a submit takes something."""
         plan = work.plan
         wanted = collection(message.collection) if message.collection else None
-        chosen = timing(message.timing) if message.timing else None
+        is_choice = message.timing and not timings.is_overruled(plan.terms, request.accept_time)
+        chosen = timing(message.timing) if is_choice else None
         async with self._attempts.changing(work):
             change = await self._attempts.look(work, point="resume", collection=wanted, timing=chosen)
+            if chosen is not None:
+                plan.terms = timings.asked(plan.terms, request.accept_time)
             if wanted is not None:
                 plan.course = replace(plan.course, collection=wanted)
             if not request.calling:

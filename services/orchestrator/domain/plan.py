@@ -83,6 +83,8 @@ class Request:
     """It is carried on before the other open requests of its payment."""
     calling: bool = False
     """It passed its checks, and others were or may have been called; from here on it is only carried on."""
+    accept_time: datetime | None = None
+    """When it was written down; None of what is not yet."""
     send_before_time: datetime | None = None
     """After this it is not sent to Stripe for a first time any more; None where it goes ahead at any age."""
     actor_id: str = ""

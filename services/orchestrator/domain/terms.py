@@ -37,6 +37,9 @@ class Terms:
     """What the payer may choose among, in the order in which it is shown; empty where they have no choice."""
     timing_time: datetime | None = None
     """When the payer chose last: what was submitted before then was for another timing. None of what they did not."""
+    timing_asked_time: datetime | None = None
+    """When the last choice was asked for, also one of the timing that the payment had: what was asked for before it,
+    and is carried on after it, is no choice any more."""
     timing_attempt: int = 0
     """From which attempt on they are known to be of the timing that was chosen."""
     collection: Collection = Collection.ELEMENTS

@@ -64,6 +64,17 @@ def chosen(plan: Plan, timing: Timing, *, now: datetime) -> tuple[Terms, Course]
     return terms, _course(terms, plan.course)
 
 
+def asked(terms: Terms, accept_time: datetime | None) -> Terms:
+    """Return the terms once a choice begins to be carried out: what was asked for before it is none any more."""
+    return replace(terms, timing_asked_time=accept_time) if terms.timings_offered else terms
+
+
+def is_overruled(terms: Terms, accept_time: datetime | None) -> bool:
+    """Whether the payer has chosen anew since a choice was asked for, so that it is not carried out any more."""
+    last = terms.timing_asked_time
+    return last is not None and accept_time is not None and accept_time < last
+
+
 def proven(plan: Plan) -> Terms:
     """Return the terms once the current attempt was answered as one that was asked for with the plan's timing."""
     terms = plan.terms

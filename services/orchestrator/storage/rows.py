@@ -29,7 +29,7 @@ from services.shared.split import Split
 from services.shared.states import AttemptKind, State
 
 W = TypeVar("W", State, QuoteState)
-CHOICE: Final = ("timing", "timing_time", "timing_attempt")
+CHOICE: Final = ("timing", "timing_time", "timing_asked_time", "timing_attempt")
 """The terms that a payer's choice changes."""
 
 
@@ -44,6 +44,7 @@ def request(row: asyncpg.Record) -> Request:
         command=row["command"],
         is_urgent=row["is_urgent"],
         calling=row["state"] == "CALLING",
+        accept_time=row["create_time"],
         send_before_time=row["send_before_time"],
         actor_id=row["actor_id"],
         answer=row["answer"],
@@ -127,10 +128,10 @@ def choice(terms: Terms) -> str | None:
 
     The rest is never written again, so that a process of an older release drops nothing that it does not know.
     """
-    if terms.timing_time is None:
+    if terms.timing_time is None and terms.timing_asked_time is None:
         return None
     stored = codec.to_json(terms)
-    return json.dumps({name: stored[name] for name in CHOICE})
+    return json.dumps({name: stored[name] for name in CHOICE if name in stored})
 
 
 def _word(kind: type[W], stored: str | None) -> W | None:
