@@ -399,6 +399,8 @@ async def test_a_tab_that_shows_the_timing_of_before_submits_nothing(
     unknown = submit(payment_id, expected_timing=9)
     refusal = await refused(as_payer.SubmitPayment(unknown))
     assert (refusal.reason, refusal.field) == ("FIELD_INVALID", "expected_timing")
+    silent = await refused(as_payer.SubmitPayment(submit(payment_id)))
+    assert (silent.reason, silent.field) == ("FIELD_MISSING", "expected_timing")
     assert (await journeys.plan(payment_id)).pending_steps == []
     assert await open_ways(journeys, payment_id) == ["LATER"]
     kept = (await as_payer.SubmitPayment(submit(payment_id, expected_timing=LATER))).payment

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -30,7 +29,6 @@ DECIDED: Final = frozenset(
     }
 )
 """How a payment stands of which a method was taken; one whose bank asks for its payer is asked for once more."""
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,20 +115,6 @@ class Operations:
                 raise
             return Submitted(payment=payment, redirect_url="")
         return Submitted(payment=answer.payment, redirect_url=answer.next_action.redirect_url)
-
-    async def has_choice(self, asker: Asker, payment_id: str) -> bool:
-        """Tell whether the payer may still choose when the money is taken: then a submit of theirs says what they saw.
-
-        While nobody can say, it is taken that they may not: a submit is not refused for an outage. One that came
-        before a choice the orchestrator refuses.
-        """
-        try:
-            return bool((await self.session(asker, payment_id=payment_id)).timings_offered)
-        except (*LASTING, ResourceExhausted):
-            raise
-        except BatzenError as error:
-            _logger.warning("It is not known whether a payer may choose the timing: %r", error)
-            return False
 
     async def offer_page(self, asker: Asker, session: pb.PaymentSession, *, request_id: str) -> pb.PaymentSession:
         """Return the session of a payment with a hosted page, which is made where there is none."""

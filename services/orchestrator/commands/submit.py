@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 
 from batzen.orchestrator.v1.orchestrator_pb2 import SubmitPaymentRequest, SubmitPaymentResponse
 from batzen.type.v1 import payment_pb2
-from services.errors import FieldInvalid, ServiceError
+from services.errors import FieldInvalid, FieldMissing, ServiceError
 from services.orchestrator.commands.command import Command, Withdrawn
 from services.orchestrator.decline_limits import DeclineLimits
 from services.orchestrator.domain import timings, transitions
@@ -80,26 +80,36 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
     async def accept(
         self, store: Store, request: Request, message: SubmitPaymentRequest, *, payer_id: str | None, now: datetime
     ) -> Acceptance:
-        """Write a submit down; of a payer who tries out cards it is not. Raises as `DeclineLimits.check_form` does.
+        """Write a submit down; of a payer who tries out cards, or does not say which timing they chose, it is not.
+
+        Raises as `DeclineLimits.check_form` does, and `FieldMissing`.
 
         A repeat is not refused: it is to get its answer. Where something was declined between the look and the
         statement, no step is taken: who then holds the payment looks again.
         """
         first_step = self.first_step(request, message)
         if payer_id is not None:
-            first_step = await self._unless_tried_out(store, request, first_step, payer_id=payer_id)
+            first_step = await self._looked_at(store, request, message, first_step, payer_id=payer_id)
         return await store.accept(
             request, payer_id=payer_id, point=f"{self.point}.accept", now=now, first_step=first_step
         )
 
-    async def _unless_tried_out(
-        self, store: Store, request: Request, first_step: FirstStep | None, *, payer_id: str
+    async def _looked_at(
+        self,
+        store: Store,
+        request: Request,
+        message: SubmitPaymentRequest,
+        first_step: FirstStep | None,
+        *,
+        payer_id: str,
     ) -> FirstStep | None:
         if await store.request(request.key) is not None:
             return None  # a repeat; or it was withdrawn since, and is looked at by whoever holds the payment
         plan = await store.read(request.key.tenant_id, request.payment_id, payer_id=payer_id)
         if plan is None:
             return None
+        if timings.open_to(plan) and not message.expected_timing:
+            raise FieldMissing(field="expected_timing")
         await self._declines.check_form(plan)
         return first_step and replace(first_step, decline_count=plan.latest_snapshot.decline_count)
 

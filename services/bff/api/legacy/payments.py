@@ -83,10 +83,10 @@ class LegacyPayments:
         else:
             request.confirmation_token_id = method
         try:
-            if not asker.is_service and await self._operations.has_choice(asker, payment.payment_id):
-                raise Refusal(409, "TIMING_CHANGED", explanation=UNSAID)
             submitted = await self._operations.submit(asker, request)
-        except (*LASTING, ResourceExhausted):
+        except (*LASTING, ResourceExhausted) as refusal:
+            if any(one.field == "expected_timing" for one in refusal.violations):
+                raise Refusal(409, "TIMING_CHANGED", explanation=UNSAID) from refusal
             raise
         except BatzenError:
             return views.unknown(payment, asker.language)

@@ -119,9 +119,6 @@ class PaymentResources:
         self._operations.check_returns(asker, return_url=body.return_url)
         request_id = of_key(asker, f"confirm|{payment_id}", key)
         request = confirm_request(body, self._operations, payment_id=payment_id, request_id=request_id)
-        is_silent = not body.expected_timing and not asker.is_service
-        if is_silent and await self._operations.has_choice(asker, payment_id):
-            raise Refusal(400, "FIELD_MISSING", field="expected_timing")
         submitted = await self._operations.submit(asker, request)
         if submitted.is_unknown:
             response.status_code = ACCEPTED
