@@ -186,6 +186,7 @@ def wired(
         captures,
         outbox,
         peers,
+        store=store,
         charging=charging,
         resolving=resolving,
         declines=declines,
@@ -221,7 +222,7 @@ def wired(
         servicer=OrchestratorServicer(  # type: ignore[abstract]  # commands are bound by name; others only announced
             commands,
             runner,
-            Queries(store, payments, PaymentSessions(outbox, peers), peers, claim_store, now=clock.now),
+            Queries(store, payments, PaymentSessions(store, outbox, peers), peers, claim_store, now=clock.now),
             syncs,
             receipts,
         ),

@@ -78,7 +78,7 @@ async def test_a_command_needs_no_more_than_its_file_its_rpc_and_its_callers(
     queries = Queries(
         parts.store,
         parts.payments,
-        PaymentSessions(parts.outbox, parts.peers),
+        PaymentSessions(parts.store, parts.outbox, parts.peers),
         parts.peers,
         parts.claim_store,
         now=clock.now,

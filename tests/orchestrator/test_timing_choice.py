@@ -13,6 +13,8 @@ from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from local.databases import ServiceDatabase
 from sandbox.control import Refused
 from services.orchestrator.domain.charge_plan import PAST_MAX
+from services.orchestrator.sessions import PaymentSessions, redact
+from services.runtime.rpc import call_context
 from tests.eventually import eventually
 from tests.orchestrator.conftest import Journeys, Orchestrator
 from tests.orchestrator.crash_injection import ask, mortal_orchestrator, shop_key
@@ -154,6 +156,40 @@ async def test_a_choice_is_changed_back_and_its_old_secrets_are_worth_nothing(at
         await journeys.stripe.browser_confirm(session.client_secret, payment_method=VISA)
     paid = (await journeys.orchestrator.SubmitPayment(submit(payment_id))).payment
     assert (state_of(paid), paid.snapshot.attempt, len(await journeys.charges(payment_id))) == ("SUCCEEDED", 5, 1)
+
+
+async def test_a_repeat_whose_answer_says_another_timing_than_the_payment_has_by_now_lets_nobody_pay(
+    at: datetime, journeys: Journeys, as_payer: OrchestratorServiceStub
+) -> None:
+    asked_start = offering(at)
+    payment_id = (await journeys.orchestrator.StartPayment(asked_start)).session.payment.payment_id
+    asked = resume(payment_id, timing=HOLD)
+    assert (await as_payer.ResumePayment(asked)).session.client_secret
+    await as_payer.ResumePayment(resume(payment_id, timing=LATER))
+    started = (await journeys.orchestrator.StartPayment(asked_start)).session
+    resumed = (await as_payer.ResumePayment(asked)).session
+    assert [(one.timing, one.client_secret) for one in (started, resumed)] == [(NOW, ""), (HOLD, "")]
+    back = (await as_payer.ResumePayment(resume(payment_id, timing=HOLD))).session
+    assert (await as_payer.ResumePayment(asked)).session.client_secret == back.client_secret
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+async def test_a_choice_that_overtakes_a_reading_leaves_it_nothing_to_pay_with(
+    is_read: bool, at: datetime, replica: Orchestrator, journeys: Journeys
+) -> None:
+    """It says the timing that was read first, and the secret is of the attempt that was made since."""
+    asked_start = offering(at)
+    payment_id = (await journeys.orchestrator.StartPayment(asked_start)).session.payment.payment_id
+    session = (
+        await journeys.orchestrator.GetPaymentSession(pb.GetPaymentSessionRequest(payment_id=payment_id))
+    ).session
+    redact(session)
+    await journeys.orchestrator.ResumePayment(resume(payment_id, timing=LATER))
+    parts = replica.parts
+    sessions = PaymentSessions(parts.store, parts.outbox, parts.peers)
+    with call_context.acting_for("main"):
+        await (sessions.fill(session) if is_read else sessions.refresh(session))
+    assert (session.timing, session.client_secret) == (NOW, "")
 
 
 async def test_the_timing_that_a_payment_has_is_no_change(at: datetime, journeys: Journeys) -> None:

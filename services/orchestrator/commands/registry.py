@@ -27,6 +27,7 @@ from services.orchestrator.operations.resolving import Resolving
 from services.orchestrator.peers import Peers
 from services.orchestrator.sessions import PaymentSessions
 from services.orchestrator.steps import Steps
+from services.orchestrator.storage.store import Store
 from services.orchestrator.transition_outbox import TransitionOutbox
 
 AnyCommand = Command[Any, Any]  # type: ignore[explicit-any]  # each has types of its own, which its request brings
@@ -53,6 +54,7 @@ def all_commands(
     outbox: TransitionOutbox,
     peers: Peers,
     *,
+    store: Store,
     charging: Charging,
     resolving: Resolving,
     declines: DeclineLimits,
@@ -60,7 +62,7 @@ def all_commands(
     now: Callable[[], datetime],
 ) -> Registry:
     """Return the commands of this service."""
-    attempts, sessions = Attempts(steps, outbox, peers, now=now), PaymentSessions(outbox, peers)
+    attempts, sessions = Attempts(steps, outbox, peers, now=now), PaymentSessions(store, outbox, peers)
     return Registry(
         StartPayment(steps, due_steps, outbox, sessions, peers, abandoned_after=abandoned_after),
         SubmitPayment(outbox, peers, declines, now=now),
