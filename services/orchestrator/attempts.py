@@ -178,8 +178,12 @@ class Attempts:
         plan.cancel_outcome = State.REQUIRES_PAYMENT_METHOD
         await work.save(f"{point}.replace", request=request)
         fact = f"step:replace:{plan.attempt}:{plan.mirror_version}:{plan.failures}"
+        is_setup_theirs = plan.terms.timing is Timing.SCHEDULED  # what came late of a timing that was given up is not
         canceling = self._peers.gateway.cancel_intent(
-            plan, request_id=str(derived_id(plan.payment_id, fact)), reason="UNSPECIFIED"
+            plan,
+            request_id=str(derived_id(plan.payment_id, fact)),
+            reason="UNSPECIFIED",
+            unless_kept=is_setup_theirs,
         )
         try:
             work.apply((await crash_points.call(f"{point}.cancel", canceling)).observation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -13,11 +14,13 @@ from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from local.databases import ServiceDatabase
 from sandbox.control import Refused
 from services.orchestrator.domain.charge_plan import PAST_MAX
+from services.orchestrator.peers import Peers
 from services.orchestrator.sessions import PaymentSessions, redact
 from services.runtime.rpc import call_context
+from services.shared.refusals import Refusal
 from tests.eventually import eventually
 from tests.orchestrator.conftest import Journeys, Orchestrator
-from tests.orchestrator.crash_injection import ask, mortal_orchestrator, shop_key
+from tests.orchestrator.crash_injection import ask, mortal_orchestrator, parts_of, shop_key
 from tests.orchestrator.lives import Life, Lives
 from tests.orchestrator.samples import (
     CANCEL,
@@ -245,6 +248,44 @@ async def test_an_old_form_that_was_paid_just_then_is_settled_as_it_was(at: date
     assert (refusal.reason, refusal.metadata["state"]) == ("PAYMENT_STATE", "SUCCEEDED")
     assert (await journeys.plan(payment_id)).timing == NOW
     assert len(await journeys.charges(payment_id)) == 1
+
+
+class Overtaken:
+    """The gateway of a replica that hears of something right before it is asked to cancel."""
+
+    def __init__(self, gateway: Any, hears: Callable[[], Awaitable[object]]) -> None:
+        self._gateway = gateway
+        self._hears = hears
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._gateway, name)
+
+    async def cancel_intent(self, *arguments: Any, **named: Any) -> Any:
+        await self._hears()
+        return await self._gateway.cancel_intent(*arguments, **named)
+
+
+@pytest.mark.parametrize("collection", [FORM, PAGE])
+async def test_a_method_that_was_kept_after_the_look_stays_kept_and_the_choice_is_refused(
+    collection: int, at: datetime, replica: Orchestrator, journeys: Journeys
+) -> None:
+    session = (await journeys.orchestrator.StartPayment(offering(at, LATER, collection=collection))).session
+    payment_id, ours = session.payment.payment_id, replica.parts
+
+    async def is_kept() -> None:
+        if collection == PAGE:
+            await journeys.stripe.pay_session(session.checkout_url)
+        else:
+            await journeys.stripe.browser_confirm(session.client_secret, payment_method=VISA)
+        await journeys.synced(payment_id)
+
+    gateway: Any = Overtaken(ours.peers.gateway, is_kept)
+    peers = Peers(pricing=ours.peers.pricing, status=ours.peers.status, gateway=gateway)
+    with pytest.raises(Refusal, match="SCHEDULED"):
+        await ask(parts_of(replica, store=ours.store, peers=peers), resume(payment_id, timing=NOW))
+    payment, plan = await journeys.payment(payment_id), await journeys.plan(payment_id)
+    assert (state_of(payment), payment.snapshot.charge_time.ToDatetime(UTC)) == ("SCHEDULED", at)
+    assert (plan.timing, plan.next_step, await open_ways(journeys, payment_id)) == (LATER, "CHARGE", [])
 
 
 @pytest.mark.parametrize("is_swept", [True, pytest.param(False, marks=pytest.mark.soak)])

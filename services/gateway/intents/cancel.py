@@ -26,6 +26,8 @@ class CancelIntentParams(Params):
 
     attempt: int
     reason: str = ""
+    unless_kept: bool = False
+    """A method that a setup has kept is not let go of."""
     is_expiry: bool = False
     """It is the hosted page that is to end, and what became of a payer who is done with it stays."""
     session_id: str = ""
@@ -53,7 +55,7 @@ class CancelIntent(Operation[CancelIntentParams, MirroredPayment]):
         intent = current_attempt(payment, call.params.attempt)
         if intent.session_state is SessionState.OPEN and intent.state in CANCELABLE:
             return replace(call.params, session_id=intent.session_id)
-        if intent.is_setup and intent.state == IntentState.SUCCEEDED:
+        if intent.is_setup and intent.state == IntentState.SUCCEEDED and not call.params.unless_kept:
             _release(payment, intent.attempt)
             return replace(call.params, intent_id=intent.intent_id)
         if intent.state not in CANCELABLE and intent.state != IntentState.CANCELED:

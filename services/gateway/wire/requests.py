@@ -143,7 +143,7 @@ def cancel_params(request: intents_pb2.CancelIntentRequest) -> CancelIntentParam
     if reason is None:
         offered = fields.one_of(intents_pb2.CancelIntentRequest.Reason.items(), CANCEL_REASONS)
         raise FieldInvalid(field="reason", detail=offered)
-    return CancelIntentParams(attempt=attempt(request.attempt), reason=reason)
+    return CancelIntentParams(attempt=attempt(request.attempt), reason=reason, unless_kept=request.unless_kept)
 
 
 def refund_params(

@@ -214,10 +214,19 @@ class Gateway:
             declined_fingerprint=answer.declined_fingerprint,
         )
 
-    async def cancel_intent(self, plan: Plan, *, request_id: str, reason: str) -> GatewayAnswer:
-        """Cancel the current attempt's intent; `reason` names a CancelIntentRequest.Reason."""
+    async def cancel_intent(
+        self, plan: Plan, *, request_id: str, reason: str, unless_kept: bool = False
+    ) -> GatewayAnswer:
+        """Cancel the current attempt's intent; `reason` names a CancelIntentRequest.Reason.
+
+        With `unless_kept` it is refused where a method was kept to be charged later.
+        """
         request = intents_pb2.CancelIntentRequest(
-            request_id=request_id, payment_id=plan.payment_id, attempt=plan.attempt, reason=f"REASON_{reason}"
+            request_id=request_id,
+            payment_id=plan.payment_id,
+            attempt=plan.attempt,
+            reason=f"REASON_{reason}",
+            unless_kept=unless_kept,
         )
         answer = await answered(self._intents.CancelIntent(request), PEER)
         return GatewayAnswer(observation=observation(answer.observation))
