@@ -229,6 +229,21 @@ async def test_a_kept_method_is_let_go_when_its_payment_is_called_off(
     await gateway.DetachPaymentMethod(detach)
 
 
+async def test_a_kept_method_is_not_let_go_by_who_cancels_unless_one_was_kept(
+    gateway: GatewayStubs, payments: Payments, database: ServiceDatabase
+) -> None:
+    payment_id = await payments.kept(payer=payer_pb2.Payer(payer_id=new_id("payer")))
+    seen = await payments.synced(payment_id)
+    request = payments.cancel_request(payment_id, unless_kept=True)
+    for _ in range(2):
+        assert (await refusal(gateway.CancelIntent(request)))[1] == "INTENT_STATE"
+    assert await needs(database, payment_id) == [await kept_method(payments, payment_id)]
+    assert await payments.synced(payment_id) == seen
+    waiting = await payments.created(setup_only=True)
+    request = payments.cancel_request(waiting, unless_kept=True)
+    assert (await gateway.CancelIntent(request)).observation.intent_state == CANCELED
+
+
 async def test_a_kept_method_is_let_go_when_it_has_paid(
     gateway: GatewayStubs, payments: Payments, database: ServiceDatabase
 ) -> None:

@@ -160,6 +160,21 @@ async def test_a_payment_whose_quote_has_expired_is_priced_anew_and_nothing_is_c
     assert not paid.snapshot.HasField("attention")
 
 
+async def test_a_repeat_whose_answer_says_the_price_of_before_lets_nobody_pay(sale: Sale, journeys: Journeys) -> None:
+    asked: list[pb.StartPaymentRequest] = []
+
+    def asking(**changes: Any) -> pb.StartPaymentRequest:
+        asked.append(start(**changes))
+        return asked[0]
+
+    payment_id = await sale.outdated(start=asking)
+    assert (await journeys.orchestrator.StartPayment(asked[0])).session.client_secret
+    answer = await journeys.orchestrator.ResumePayment(resume(payment_id))
+    assert (answer.session.quote.total, answer.session.client_secret != "") == (chf(LEAST_MINOR), True)
+    again = (await journeys.orchestrator.StartPayment(asked[0])).session
+    assert (again.quote.total, again.client_secret) == (chf(LESS_MINOR), "")
+
+
 async def test_the_price_changes_while_a_page_is_open_and_the_payer_pays_the_old_one(
     sale: Sale, journeys: Journeys
 ) -> None:
