@@ -7,7 +7,7 @@ import errno
 import os
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
 FIXED: Final[Mapping[str, int]] = {
@@ -56,12 +56,18 @@ class PortError(Exception):
     """A port cannot be used; the message says which, and what to do."""
 
 
-def free_ports() -> dict[str, int]:
-    """Return a port for each name that nobody listens on now."""
+def free_ports(*, besides: Collection[int] = ()) -> dict[str, int]:
+    """Return a port for each name that nobody listens on now, and that is none of `besides`.
+
+    Raises `PortError` where this process's part of the range has not as many.
+    """
     system = random.SystemRandom()  # tests seed the other one alike in all their processes
-    mine = FREE[_part() :: PARTS]
-    candidates = iter(system.sample(mine, len(mine)))
-    return {name: next(port for port in candidates if _error_of(port) is None) for name in FIXED}
+    mine = [port for port in FREE[_part() :: PARTS] if port not in besides]
+    free = (port for port in system.sample(mine, len(mine)) if _error_of(port) is None)
+    ports = dict(zip(FIXED, free, strict=False))
+    if len(ports) < len(FIXED):
+        raise PortError(f"Of the ports from {FREE.start} to {FREE.stop} too few are free for one more suite.")
+    return ports
 
 
 def _part() -> int:

@@ -21,6 +21,16 @@ def test_free_ports_differ_and_lie_below_the_ephemeral_range() -> None:
     assert max(chosen.values()) < 32_768
 
 
+def test_several_suites_of_a_process_share_no_port_and_one_too_many_is_refused() -> None:
+    taken: set[int] = set()
+    for suites in range(1, 7):
+        taken |= set(ports.free_ports(besides=taken).values())
+        assert len(taken) == suites * len(ports.FIXED)
+
+    with pytest.raises(ports.PortError, match="too few"):
+        ports.free_ports(besides=set(ports.FREE))
+
+
 def test_two_who_start_suites_look_in_different_parts_until_there_is_none_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "CLAIMS", f"batzen-tests-{os.getpid()}")
     claims = [ports._claim() for _ in range(ports.PARTS + 1)]  # noqa: SLF001 what it chose is not to be seen elsewhere

@@ -232,10 +232,10 @@ class Rig:
 
 def ports_of_each(count: int) -> list[dict[str, int]]:
     """Return free ports for suites that start at once; none is another's, too."""
-    while True:
-        ports = [free_ports() for _ in range(count)]
-        if len({port for one in ports for port in one.values()}) == sum(map(len, ports)):
-            return ports
+    ports: list[dict[str, int]] = []
+    for _ in range(count):
+        ports.append(free_ports(besides={port for one in ports for port in one.values()}))
+    return ports
 
 
 @asynccontextmanager
