@@ -118,7 +118,7 @@ def test_the_stand_in_is_that_image_and_itself(images: Images) -> None:
     layers = {name: images.config(name)["RootFS"]["Layers"] for name in (SERVICES, SANDBOX)}
 
     assert layers[SANDBOX][: len(layers[SERVICES])] == layers[SERVICES]
-    assert seen(images, SANDBOX)["modules"] == ["local", "sandbox"]
+    assert seen(images, SANDBOX)["modules"] == ["sandbox", "local"]
     assert seen(images, SANDBOX)["uid"] == 10001
 
 
