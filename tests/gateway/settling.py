@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from batzen.gateway.v1 import split_pb2
-from sandbox.control import SandboxControl
+from sandbox.control import Refused, SandboxControl
 from services.gateway.wiring import Parts
 from services.runtime.rpc import call_context
 from services.runtime.work.kinds import RetryLater, Work
@@ -17,6 +17,12 @@ from tests.gateway.conftest import Gateway
 from tests.gateway.samples import Payments, chf, new_id
 
 TENANT = "main"
+
+
+async def emptied(stripe: SandboxControl, account: str) -> None:
+    """Have all francs of an account paid out; it may have none."""
+    with suppress(Refused):
+        await stripe.empty_account(account, currency="chf")
 
 
 class Carts:

@@ -23,7 +23,7 @@ from tests.clock import Clock
 from tests.eventually import eventually
 from tests.gateway.conftest import Gateway, Sink
 from tests.gateway.samples import Payments
-from tests.gateway.settling import Carts, part
+from tests.gateway.settling import Carts, emptied, part
 from tests.gateway.stubs import GatewayStubs
 from tests.gateway.test_recent import counted
 from tests.metrics import Figures
@@ -107,7 +107,7 @@ async def test_what_the_charge_does_not_cover_waits_for_the_platforms_balance(
     carts: Carts, clock: Clock, delivered: Sink
 ) -> None:
     account = await carts.replica.parts.provider.own_account_id()
-    await carts.stripe.empty_account(account, currency="chf")  # what other tests left
+    await emptied(carts.stripe, account)  # of what other tests left
     seller_id = await carts.seller()
     funded = part(seller_id, 8_000, seller_minor=8_425, platform_fee_minor=1_500, discounts_funded_minor=1_925)
     payment_id = await carts.paid(funded)
@@ -127,7 +127,7 @@ async def test_what_the_charge_does_not_cover_waits_for_the_platforms_balance(
     clock.advance(timedelta(hours=1, minutes=1))
 
     assert await carts.settled(payment_id) == {seller_id: 8_425}
-    await carts.stripe.empty_account(account, currency="chf")  # what is left is no other test's
+    await emptied(carts.stripe, account)  # what is left is no other test's
     excess = (await carts.transfers(payment_id))[1]
     assert (excess["amount"], excess["source_transaction"]) == (425, None)
     assert not (await carts.payments.seen(payment_id)).HasField("attention")
@@ -196,7 +196,9 @@ async def test_what_stripe_refuses_again_after_the_account_changed_is_asked_for_
     assert await refusals() == 2
 
 
-async def test_a_settlement_that_is_under_way_while_an_account_changes_is_taken_up_again(carts: Carts) -> None:
+async def test_a_settlement_that_is_under_way_while_an_account_changes_is_taken_up_again(
+    carts: Carts, clock: Clock
+) -> None:
     """It may have been refused just before, and would rest for up to a day; told once, it is not told for ever."""
     s1, s2 = await carts.sellers(2)
     payment_id = await carts.payments.created(**carts.asked(part(s1, 10_000), part(s2, 5_000)))
@@ -206,10 +208,9 @@ async def test_a_settlement_that_is_under_way_while_an_account_changes_is_taken_
         await connection.execute(
             sa.text(
                 "INSERT INTO settlements (tenant_id, payment_id, missing, seller_ids, due_time, held_until,"
-                " create_time) VALUES ('main', :payment_id, 'x', ARRAY[:seller_id], now() + interval '9 days',"
-                " now() + interval '9 days', now())"
+                " create_time) VALUES ('main', :payment_id, 'x', ARRAY[:seller_id], :held_until, :held_until, now())"
             ),
-            {**place, "seller_id": s1},
+            {**place, "seller_id": s1, "held_until": clock.now() + timedelta(days=9)},
         )
     await parts.store.wake_settlements("main", s1)
     statement = "DELETE FROM settlements WHERE payment_id = :payment_id RETURNING due_time < held_until"

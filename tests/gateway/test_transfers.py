@@ -13,7 +13,7 @@ from sandbox.control import SandboxControl
 from tests.clock import Clock
 from tests.gateway.conftest import Gateway
 from tests.gateway.samples import Payments, chf, new_id, new_request_id, refused
-from tests.gateway.settling import Carts, part
+from tests.gateway.settling import Carts, emptied, part
 from tests.gateway.stubs import GatewayStubs
 
 EXCEEDS = (StatusCode.FAILED_PRECONDITION, "TRANSFER_EXCEEDS_PART")
@@ -106,6 +106,7 @@ async def test_what_stripe_refuses_and_what_is_not_there_is_said(
     funded = part(s1, 8_000, seller_minor=90_000, platform_fee_minor=0, discounts_funded_minor=82_000)
     payment_id = await carts.paid(funded, part(s2, 2_000), settlement_terms=terms)
     await carts.book(payment_id)
+    await emptied(carts.stripe, await carts.replica.parts.provider.own_account_id())  # of what other tests left
 
     code, reason, _, metadata = await refused(gateway.CreateTransfer(create(payment_id, s1, 90_000)))
     assert (code, reason, metadata["code"]) == (
