@@ -21,7 +21,7 @@ from local.environments import SERVICES
 from local.ports import free_ports
 from local.storage import Storage
 from local.suite import running_suite
-from tests.eventually import eventually
+from tests.eventually import WITHIN_S, eventually
 from tests.forking import ForkServer
 from tests.reference.sequence import Message, Note, parsed
 from tests.status.restarts import RestartablePostgres
@@ -37,6 +37,8 @@ CARD: Final = "4242424242424242"
 HEAD: Final = "sequenceDiagram\nparticipant A\nparticipant B\nparticipant Stripe"
 QUIET_S: Final = 8.0
 """Longer than a process keeps spans before it sends them."""
+TOLD_WITHIN_S: Final = 3 * WITHIN_S
+"""A charge that is not booked yet when it is to be shared out is looked at again after a minute, or at its event."""
 RECORDED_WITHIN_S: Final = 60.0
 
 OF_THE_START: Final = frozenset({
@@ -286,6 +288,7 @@ async def as_told(stage: Stage, name: str) -> None:
     told, recorded = parsed(stored()[name]), await stage.recorded()
     await eventually(
         lambda: not list(differences(told, recorded())),
+        within_s=TOLD_WITHIN_S,
         what=lambda: "\n".join([*differences(told, recorded()), recorded().text]),
     )
 
