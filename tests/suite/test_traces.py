@@ -38,7 +38,9 @@ HEAD: Final = "sequenceDiagram\nparticipant A\nparticipant B\nparticipant Stripe
 QUIET_S: Final = 8.0
 """Longer than a process keeps spans before it sends them."""
 TOLD_WITHIN_S: Final = 3 * WITHIN_S
-"""A charge that is not booked yet when it is to be shared out is looked at again after a minute, or at its event."""
+"""Most flows run with every webhook lost. A charge that was not booked yet when it was to be shared out among sellers
+is then looked at again after a minute: its event, which would make it due at once, does not come.
+"""
 RECORDED_WITHIN_S: Final = 60.0
 
 OF_THE_START: Final = frozenset({
