@@ -245,7 +245,7 @@ async def test_a_payer_keeps_methods_and_pays_with_one_at_a_later_time(up: Up) -
     planned = ("--timing", "scheduled", "--at", "2d", "--card", kept["payment_method_id"], "--3ds", "succeed")
     code, paid = await up.batzen("pay", "--amount", "70 CHF", "--payer", "payer_7", *planned, "--json")
     assert (code, paid["state"]) == (0, "PAYMENT_STATE_SCHEDULED"), paid
-    code, moved = await up.batzen("reschedule", paid["payment_id"], "--at", "2d", "--json")
+    code, moved = await up.batzen("reschedule", paid["payment_id"], "--at", "3d", "--json")
     assert (code, moved["snapshot"]["charge_time"] > paid["snapshot"]["charge_time"]) == (0, True), moved
     code, retried = await up.batzen("retry", paid["payment_id"], "--json")
     assert (code, retried["state"]) == (0, "PAYMENT_STATE_SUCCEEDED"), retried
