@@ -100,7 +100,7 @@ def _translating() -> Generator[None]:
         task = asyncio.current_task()
         if task is not None and not task.cancelling():
             raise refused(
-                grpc.StatusCode.CANCELLED, message="The call was called off, or its client closed."
+                grpc.StatusCode.CANCELLED, message="The call was canceled, or its client closed."
             ) from error
         raise
 

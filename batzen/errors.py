@@ -148,7 +148,7 @@ class DeadlineExceeded(BatzenError):
 
 
 class Cancelled(BatzenError):
-    """The call was not picked up, or was called off."""
+    """The call was not picked up, or was canceled."""
 
     status = grpc.StatusCode.CANCELLED
 

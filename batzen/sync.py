@@ -107,7 +107,7 @@ class SyncClient:
         self.close()
 
     def _wait(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Do something on the event loop, and wait for it; when the waiting is interrupted it is called off."""
+        """Do something on the event loop, and wait for it; when the waiting is interrupted it is canceled."""
         if threading.current_thread() is self._thread:
             work.close()
             raise RuntimeError("A call from the client's own thread would wait for itself.")

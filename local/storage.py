@@ -171,7 +171,7 @@ async def running_storage(directory: Path, *, server_url: str | None, prefix: st
         await asyncio.shield(starting)
         yield Storage(admin_url=embedded.admin_url, passwords=directory / "passwords.json", prefix=prefix)
     finally:
-        await asyncio.wait([starting])  # a thread cannot be called off; what it started must be stopped
+        await asyncio.wait([starting])  # a thread cannot be canceled; what it started must be stopped
         await asyncio.to_thread(embedded.stop)
 
 

@@ -52,7 +52,7 @@ SCENARIOS: Final = (
         play=_captured_in_parts,
     ),
     Scenario(
-        title="Held, then called off and given back",
+        title="Held, then canceled and given back",
         name="hold-released",
         amount="75.00 CHF",
         wanted=("AUTHORIZED", "CANCELED"),
