@@ -99,9 +99,7 @@ def _translating() -> Generator[None]:
         # grpc.aio says so, too, when the call was cancelled, or its channel closed, and nobody cancelled the task.
         task = asyncio.current_task()
         if task is not None and not task.cancelling():
-            raise refused(
-                grpc.StatusCode.CANCELLED, message="The call was canceled, or its client closed."
-            ) from error
+            raise refused(grpc.StatusCode.CANCELLED, message="The call was canceled, or its client closed.") from error
         raise
 
 
