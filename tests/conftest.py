@@ -179,9 +179,15 @@ def enterable_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def databases(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Databases:
+def roles_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the passwords of the roles on `postgres` are kept: one file, whoever makes databases there."""
+    return tmp_path_factory.mktemp("roles")
+
+
+@pytest.fixture(scope="session")
+def databases(postgres: EmbeddedPostgres, roles_folder: Path) -> Databases:
     """For databases that live longer than a test: `create` in a fixture of your own, and `drop` after it."""
-    return Databases(postgres, folder=tmp_path_factory.mktemp("databases"))
+    return Databases(postgres, folder=roles_folder)
 
 
 @pytest.fixture

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-async def suite(tmp_path_factory: pytest.TempPathFactory, postgres: EmbeddedPostgres) -> AsyncIterator[Suite]:
+async def suite(
+    tmp_path_factory: pytest.TempPathFactory, postgres: EmbeddedPostgres, roles_folder: Path
+) -> AsyncIterator[Suite]:
     """The whole suite with its fronts, on the server of this test process."""
     directory: Path = tmp_path_factory.mktemp("web")
-    storage = Storage(admin_url=postgres.admin_url, passwords=directory / "passwords.json", prefix="web_")
+    storage = Storage(admin_url=postgres.admin_url, passwords=roles_folder / "passwords.json", prefix="web_")
     async with (
         ForkServer(*OF_THE_SUITE, *OF_THE_FRONTS) as forks,
         running_suite(directory, ports=free_ports(), storage=storage, spawn=forks.spawn, fronts=FRONTS) as running,
