@@ -50,6 +50,11 @@ class Many:
             if heartbeats or event.WhichOneof("event") != "heartbeat":
                 return event
 
+    async def end(self) -> None:
+        """Pass over what comes, until the stream ends; that raises why."""
+        while True:
+            await self.event()
+
     async def created(self, payment_id: str) -> pb.WatchManyResponse.Created:
         event = await self.event()
         assert event.WhichOneof("event") == "created", event

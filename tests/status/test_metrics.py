@@ -127,7 +127,6 @@ async def test_a_stream_says_why_it_ended(database: ServiceDatabase, issuer: Iss
         counted = Counted(status, meter, Clock())
         payment_id = (await status.OpenPayment(open_request())).payment.payment_id
         async with watch(status, payment_id) as responses:
-            await header(responses)
             _, error = await rest(responses)
         assert error is not None
         assert error.reason == "STREAM_TOO_OLD"
