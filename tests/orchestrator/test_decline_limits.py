@@ -35,8 +35,7 @@ def test_of_an_address_what_one_household_has_counts_as_one(address: str, networ
 
 @pytest.fixture(scope="module")
 async def limited(world: World) -> AsyncIterator[Orchestrator]:
-    """An orchestrator that counts as in production, after an hour in which nothing was declined."""
-    world.clock.advance(WINDOW)
+    """An orchestrator that counts as in production."""
     async with world.orchestrator(declines_max=DECLINES_MAX) as running:
         yield running
 
@@ -63,6 +62,7 @@ async def declined(
 
 
 async def test_a_form_is_left_for_the_hosted_page_and_a_payer_for_an_hour(limited: Orchestrator, clock: Clock) -> None:
+    clock.advance(WINDOW)  # from here on no decline of another test counts
     async with a_payer(limited, payments=3) as (payer, [one, other, last]):
         await declined(payer, one, times=FORM_DECLINES_MAX - 1)
         answered = submit(one, DECLINED)
@@ -104,7 +104,7 @@ async def at_once(
 async def test_who_sends_many_at_once_gets_no_more_tries(
     limited: Orchestrator, world: World, clock: Clock, journeys: Journeys
 ) -> None:
-    clock.advance(WINDOW)
+    clock.advance(WINDOW)  # from here on no decline of another test counts
     async with (
         world.orchestrator(declines_max=DECLINES_MAX) as other,
         a_payer(limited) as (payer, [payment_id]),
@@ -128,7 +128,7 @@ async def test_who_sends_many_at_once_gets_no_more_tries(
 async def test_what_came_too_often_at_once_may_be_asked_for_again_later(
     world: World, clock: Clock, journeys: Journeys
 ) -> None:
-    clock.advance(WINDOW)
+    clock.advance(WINDOW)  # from here on no decline of another test counts
     declines_max = 2
     async with (
         world.orchestrator(declines_max=declines_max) as few,
@@ -148,7 +148,7 @@ async def test_what_came_too_often_at_once_may_be_asked_for_again_later(
 
 
 async def test_an_address_is_counted_over_all_its_payers(limited: Orchestrator, clock: Clock) -> None:
-    clock.advance(WINDOW)
+    clock.advance(WINDOW)  # from here on no decline of another test counts
     store, now = limited.parts.decline_store, clock.now()
     near, far = "2001:db8:7::1", "2001:db8:8::1"
     counted = counted_as("main", "address", network_of(near))
@@ -167,7 +167,7 @@ async def test_an_address_is_counted_over_all_its_payers(limited: Orchestrator, 
 
 
 async def test_who_tries_a_card_that_was_declined_too_often_waits_as_well(limited: Orchestrator, clock: Clock) -> None:
-    clock.advance(WINDOW)
+    clock.advance(WINDOW)  # from here on no decline of another test counts
     payers = [a_payer(limited) for _ in range(DECLINES_MAX)]
     async with AsyncExitStack() as stack:
         calls = [await stack.enter_async_context(one) for one in payers]

@@ -244,9 +244,8 @@ async def test_figures_follow_what_payments_do(
     journeys: Journeys,
     rows: asyncpg.Connection,
 ) -> None:
-    # Status stamps by the machine's clock, and other tests may have moved the replica's.
-    first, last = sorted((replica.world.clock.now(), datetime.now(UTC)))
-    span = {"start": str(day_of(first) - timedelta(days=1)), "end": str(day_of(last) + timedelta(days=1))}
+    today, day = day_of(datetime.now(UTC)), timedelta(days=1)  # by status's clock, which no test moves
+    span = {"start": str(today - day), "end": str(today + day)}
 
     async def now(**changes: Any) -> Counter[str]:
         """Return all figures of the span, whichever days they fall on."""
@@ -275,7 +274,7 @@ async def test_figures_follow_what_payments_do(
 
             await eventually(caught_up)
 
-    await replica.hear()
+    await is_heard(await journeys.started())  # and so all that other tests did before
     before, before_card = await now(), await now(method_type="card")
     unpaid = await journeys.started()
     paid = await journeys.started()

@@ -90,7 +90,8 @@ async def test_an_action_is_kept_once_wherever_the_process_dies_that_carries_it_
 async def test_what_is_said_of_starts_and_policies_is_listed_too_and_by_operator(
     replica: Orchestrator,
 ) -> None:
-    async with replica.connect_ops("cleo", tenant="other") as ops:
+    """Of a tenant of the test's own."""
+    async with replica.connect_ops("cleo", tenant=f"tenant-{new_id()}") as ops:
         pause = pb.PauseStartsRequest(request_id=new_id(), actor_id="cleo", reason="Prices are wrong.")
         for request in (pause, pause):
             await ops.PauseStarts(request)
