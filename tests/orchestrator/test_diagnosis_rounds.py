@@ -48,14 +48,16 @@ class Doctor:
         self.metrics = DiagnosisMetrics(self.meter)
 
     def rounds(self) -> Rounds:
+        """Return rounds at one moment: as time goes on, the first payments of a test would be too old for them."""
         diagnoses, world = self.replica.parts.diagnoses, self.replica.world
+        at = world.clock.now()
         return Rounds(
             RoundStore(self.replica.held, clock=world.clock),
             diagnoses.examiner,
             self.replica.parts.peers.status,
             diagnoses.examinations,
-            now=world.clock.now,
-            recent=world.clock.now() - self.begin_time,
+            now=lambda: at,
+            recent=at - self.begin_time,
             metrics=self.metrics,
         )
 

@@ -203,7 +203,7 @@ async def test_a_process_that_dies_anywhere_leaves_nothing_untold_and_nothing_to
 ) -> None:
     hearing = replica.parts.hearing
     for life in lives():
-        await replica.hear()
+        await heard(replica, rows, journeys, await journeys.started())  # and so all that came before
         paid = await paid_count(rows)
         payment_id = await journeys.paid()
         if is_listing:
@@ -278,9 +278,13 @@ async def test_of_a_payment_whose_history_is_archived_what_comes_later_is_told(
     await status.execute("DELETE FROM transitions WHERE payment_id = $1 AND revision < 4", payment_id)
     await status.close()
     await rows.execute("UPDATE feeds SET cursor = 'of another database' WHERE tenant_id = 'main'")
-    for _ in range(2):
+
+    async def is_listed() -> bool:
         await replica.hear()
-    assert (await kinds(rows, payment_id), await moves(rows, payment_id)) == ([], [4])
+        return await moves(rows, payment_id) == [4]
+
+    await eventually(is_listed)
+    assert await kinds(rows, payment_id) == []
     await journeys.orchestrator.RefundPayment(refund(payment_id, 2_500))
 
     async def is_told() -> bool:
