@@ -18,8 +18,11 @@ from services.runtime.rpc import call_context
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
 from tests.orchestrator.crash_injection import shop_key
 from tests.orchestrator.samples import (
+    CANCEL,
     CONFIRM,
+    CREATE,
     DECLINED,
+    REFUND,
     THREE_D_SECURE,
     TOTAL_MINOR,
     Clock,
@@ -154,24 +157,25 @@ async def test_another_body_under_the_same_id_is_refused(
     first_id, second_id = await journeys.paid(), await journeys.started()
     unpaid_id = await journeys.started()
     pairs = [
-        ("StartPayment", start(), {"session_name": "Another"}),
-        ("SubmitPayment", submit(unpaid_id), {"payment_id": second_id}),
-        ("RefundPayment", refund(first_id, 1_000), {"keep_platform_fee": True}),
-        ("CancelPayment", cancel(second_id), {"reason": "another"}),
+        ("StartPayment", start(), {"session_name": "Another"}, CREATE),
+        ("SubmitPayment", submit(unpaid_id), {"payment_id": second_id}, CONFIRM),
+        ("RefundPayment", refund(first_id, 1_000), {"keep_platform_fee": True}, REFUND),
+        ("CancelPayment", cancel(second_id), {"reason": "another"}, CANCEL),
     ]
-    for method, request, changes in pairs:
+    for method, request, changes, route in pairs:
         call = getattr(orchestrator, method)
         other = type(request)()
         other.CopyFrom(request)
         for name, value in changes.items():
             setattr(other, name, value)
-        running = asyncio.ensure_future(call(request)) if is_running else None
-        if running is None:
-            await call(request)
+        if is_running:
+            await journeys.stripe.fault("pause", route=route)
+        running = asyncio.ensure_future(call(request))
+        await (journeys.stripe.until_paused() if is_running else running)
         refusal = await refused(call(other))
         assert (refusal.code, refusal.reason, refusal.field) == ("ALREADY_EXISTS", "REQUEST_ID_REUSED", "request_id")
-        if running is not None:
-            await running
+        await journeys.stripe.resume()
+        await running
 
 
 async def test_the_same_id_of_another_caller_is_another_request(
