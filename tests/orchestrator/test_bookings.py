@@ -25,6 +25,7 @@ from services.orchestrator.domain.booking_claim import ORPHANED_AFTER
 from services.runtime.observability.metrics import Meter
 from services.runtime.rpc.error_status import refusal_of
 from services.shared.refusals import Refusal
+from tests.eventually import WITHIN_S
 from tests.metrics import Figures
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
 from tests.orchestrator.crash_injection import ask, mortal_orchestrator
@@ -310,7 +311,7 @@ async def checking(world: World, platform: Platform, *, allow: bool = False) -> 
     port = server.add_insecure_port(f"{HOST}:0")
     await server.start()
     async with (
-        make_channel(f"{HOST}:{port}", timeout_s=5.0, metadata=lambda: ()) as channel,
+        make_channel(f"{HOST}:{port}", timeout_s=WITHIN_S, metadata=lambda: ()) as channel,
         world.orchestrator(
             booking_check=BookingCheckServiceStub(channel), allow_on_silence=allow, meter=platform.meter
         ) as replica,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from services.orchestrator.mail.message import Mail, mail_of
 from services.orchestrator.mail.smtp import MailboxRefused, MailNotTaken, Smtp, SmtpServer
 from services.orchestrator.notifications.kinds import RecipientKind
 from services.runtime.process.followed import Followed
+from tests.eventually import WITHIN_S
 from tests.orchestrator.letters import letter
 from tests.orchestrator.mailboxes import mailboxes
 from tests.runtime.test_tls import Authority
@@ -34,7 +36,7 @@ def to_operators() -> Mail:
     return mail_of(replace(one, to=Contact(addresses=OPERATORS)))
 
 
-def smtp(url: str, *, ca: Path | None = None, timeout_s: float = 5.0) -> Smtp:
+def smtp(url: str, *, ca: Path | None = None, timeout_s: float = WITHIN_S) -> Smtp:
     return Smtp(Followed(SmtpServer.parse(url)), ca=ca, step_timeout_s=timeout_s, mail_timeout_s=2 * timeout_s)
 
 
@@ -175,8 +177,13 @@ async def test_a_server_in_trouble_takes_no_mail(mail: Mail, trouble: bytes | No
         with pytest.raises(MailNotTaken):
             await smtp(f"smtp://127.0.0.1:{port}?tls=off", timeout_s=0.3).send(mail)
         gone.set()
-    with pytest.raises(MailNotTaken, match="SMTPConnectError"):
-        await smtp(f"smtp://127.0.0.1:{port}?tls=off").send(mail)
+
+
+async def test_a_server_that_is_not_there_takes_no_mail(mail: Mail) -> None:
+    with socket.socket() as bound:  # and not listening
+        bound.bind(("127.0.0.1", 0))
+        with pytest.raises(MailNotTaken, match="SMTPConnectError"):
+            await smtp(f"smtp://127.0.0.1:{bound.getsockname()[1]}?tls=off").send(mail)
 
 
 async def test_a_server_that_answers_byte_by_byte_keeps_nobody(mail: Mail) -> None:

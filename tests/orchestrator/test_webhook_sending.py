@@ -161,9 +161,12 @@ async def test_a_head_says_what_came_of_it_also_where_the_body_never_comes() -> 
 
 async def test_a_body_that_comes_late_does_not_undo_what_the_head_said() -> None:
     """The time for an answer is over while its body is read."""
-    limits = Limits(total_s=1.0, answer_s=1.3)
-    async with receiver(receivers.head_alone) as other, sender(limits=limits) as sending:
-        attempt = await sending.send(to(other.url()))
+    for total_s in (1.0, 4.0, 15.0):  # a busy machine needs longer until the head is there
+        limits = Limits(total_s=total_s, answer_s=total_s + 0.3)
+        async with receiver(receivers.head_alone) as other, sender(limits=limits) as sending:
+            attempt = await sending.send(to(other.url()))
+        if attempt.outcome is not Outcome.TIMED_OUT:
+            break
 
     assert (attempt.outcome, attempt.status) == (Outcome.DELIVERED, 200)
 
