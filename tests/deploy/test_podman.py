@@ -23,6 +23,7 @@ from local.environments import FRONTS
 from local.ports import HOST, free_ports
 from tests.deploy.confined import breaches
 from tests.deploy.images import Images, skip_without
+from tests.deploy.rendering import MISSING, kubectl
 from tests.deploy.times import took
 from tests.eventually import WITHIN_S, eventually
 from tests.web.logging_in import OPERATOR, log_in
@@ -35,7 +36,9 @@ ENDED_IN_ORDER = 0
 
 @pytest.fixture(scope="module")
 async def pods(images: Images, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pods]:
-    skip_without("podman", "kubectl")
+    skip_without("podman")
+    if kubectl() is None:
+        pytest.skip(MISSING)
     begun = time.monotonic()
 
     def report(step: str, is_done: bool) -> None:
@@ -113,7 +116,7 @@ async def test_a_front_answers_browsers(pods: Pods, front: str) -> None:
 async def test_an_operator_logs_in(pods: Pods) -> None:
     headers = {"accept": "text/html", "sec-fetch-site": "same-origin"}
     url = f"http://{HOST}:{pods.ports['console']}"
-    async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False, timeout=20) as browser:
+    async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False, timeout=WITHIN_S) as browser:
         back = await log_in(browser, OPERATOR)
         page = await browser.get("/payments")
 
