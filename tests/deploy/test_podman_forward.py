@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+import socket
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from deploy.podman.forward import forwarding
+from local.ports import free_ports
 
 MUCH = b"0123456789abcdef" * 65_536
 
@@ -28,14 +30,15 @@ async def shouting() -> AsyncIterator[int]:
         server.close()
 
 
-async def test_what_is_sent_arrives_whole_and_so_does_the_answer(unused_tcp_port: int) -> None:
+async def test_what_is_sent_arrives_whole_and_so_does_the_answer() -> None:
+    outside = free_ports()["sandbox"]
     async with (
         shouting() as inside,
-        forwarding((), os.environ, host="127.0.0.1", port=unused_tcp_port, inside_port=inside),
+        forwarding((), os.environ, host="127.0.0.1", port=outside, inside_port=inside),
     ):
 
         async def exchange() -> bytes:
-            reader, writer = await asyncio.open_connection("127.0.0.1", unused_tcp_port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", outside)
             writer.write(MUCH)
             writer.write_eof()
             answer = await reader.read()
@@ -45,12 +48,13 @@ async def test_what_is_sent_arrives_whole_and_so_does_the_answer(unused_tcp_port
         assert await asyncio.gather(exchange(), exchange()) == [MUCH.upper()] * 2
 
 
-async def test_a_port_that_nobody_listens_on_ends_the_connection(
-    unused_tcp_port_factory: Callable[[], int],
-) -> None:
-    outside, nobody = unused_tcp_port_factory(), unused_tcp_port_factory()
-    async with forwarding((), os.environ, host="127.0.0.1", port=outside, inside_port=nobody):
-        reader, writer = await asyncio.open_connection("127.0.0.1", outside)
+async def test_a_port_that_nobody_listens_on_ends_the_connection() -> None:
+    outside = free_ports()["sandbox"]
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # held, so that nobody else comes to listen there
+        inside = nobody.getsockname()[1]
+        async with forwarding((), os.environ, host="127.0.0.1", port=outside, inside_port=inside):
+            reader, writer = await asyncio.open_connection("127.0.0.1", outside)
 
-        assert await reader.read() == b""
-        writer.close()
+            assert await reader.read() == b""
+            writer.close()

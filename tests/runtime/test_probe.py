@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -37,10 +38,12 @@ async def test_another_of_its_three_questions_can_be_asked(health: tuple[Health,
     assert await asyncio.to_thread(main, ["nothing"], health[1]) == "nothing: NOT_FOUND"
 
 
-async def test_a_port_that_nobody_listens_on_is_not_well(unused_tcp_port: int) -> None:
-    environ = {"BATZEN_HEALTH_LISTEN": f"127.0.0.1:{unused_tcp_port}"}
+async def test_a_port_that_nobody_listens_on_is_not_well() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # held, so that nobody else comes to listen there
+        environ = {"BATZEN_HEALTH_LISTEN": f"127.0.0.1:{nobody.getsockname()[1]}"}
 
-    assert await asyncio.to_thread(main, [], environ) == "readiness: UNAVAILABLE"
+        assert await asyncio.to_thread(main, [], environ) == "readiness: UNAVAILABLE"
 
 
 def test_without_a_port_it_says_so() -> None:
