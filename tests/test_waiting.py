@@ -48,6 +48,13 @@ def test_no_client_has_the_five_seconds_that_nobody_chose() -> None:
     assert unlimited == set()
 
 
+def test_no_browser_has_the_half_minute_that_nobody_chose() -> None:
+    """`new_context` of tests/web/browser.py gives it as long as everything else has."""
+    opening = {path.name for path in (TESTS / "web").glob("*.py") if ".new_context(" in path.read_text()}
+
+    assert opening == {"browser.py", "gallery.py", "hear.py"}  # the last two are no tests
+
+
 def test_what_might_hang_is_given_a_minute() -> None:
     """Between the quick waits, which are to come to nothing, and a minute there is what a busy machine reaches."""
     texts = {str(path.relative_to(TESTS)): path.read_text() for path in TESTS.rglob("*.py")}

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+
+from tests.eventually import WITHIN_S
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser, BrowserContext
 
 NAMES: Final = ("chromium-headless-shell", "chromium")
 MISSING: Final = "no Chromium: apt-get install --no-install-recommends chromium-headless-shell"
@@ -27,3 +32,10 @@ def needed() -> str:
     if found is None:
         pytest.skip(MISSING)
     return found
+
+
+async def new_context(browser: Browser, **options: Any) -> BrowserContext:
+    """Return a browser that knows nothing yet, in which whatever is waited for may take a minute."""
+    made = await browser.new_context(**options)
+    made.set_default_timeout(WITHIN_S * 1_000)
+    return made

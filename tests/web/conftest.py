@@ -13,9 +13,8 @@ from local.ports import free_ports
 from local.postgres import EmbeddedPostgres
 from local.storage import Storage
 from local.suite import Suite, running_suite
-from tests.eventually import WITHIN_S
 from tests.forking import OF_THE_FRONTS, OF_THE_SUITE, ForkServer
-from tests.web.browser import needed
+from tests.web.browser import needed, new_context
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext, Page
@@ -50,8 +49,7 @@ async def browser() -> AsyncIterator[Browser]:
 @pytest.fixture
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     """A browser that knows nothing yet, on a desk, in English."""
-    made = await browser.new_context(locale="en-GB", viewport={"width": 1180, "height": 900})
-    made.set_default_timeout(WITHIN_S * 1_000)
+    made = await new_context(browser, locale="en-GB", viewport={"width": 1180, "height": 900})
     yield made
     await made.close()
 

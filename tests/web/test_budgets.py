@@ -15,6 +15,7 @@ import pytest
 
 from tests.eventually import WITHIN_S
 from tests.web.all_states import all_states
+from tests.web.browser import new_context
 from tests.web.layout import look
 from tests.web.rendered import rendered, url_of
 from tests.web.views import PHONE
@@ -74,7 +75,7 @@ async def test_a_page_is_light(base: str, state: str) -> None:
 
 @pytest.mark.parametrize("state", PAYERS)
 async def test_a_page_asks_for_little_and_stands_still(browser: Browser, base: str, state: str) -> None:
-    context = await browser.new_context(viewport={"width": PHONE.width, "height": PHONE.height}, locale="en")
+    context = await new_context(browser, viewport={"width": PHONE.width, "height": PHONE.height}, locale="en")
     await context.add_init_script(script=look("watch"))
     page, asked = await context.new_page(), list[str]()
     page.on("request", lambda request: asked.append(request.url) if request.url.startswith(base) else None)
@@ -94,7 +95,7 @@ async def test_a_page_asks_for_little_and_stands_still(browser: Browser, base: s
 
 @pytest.mark.parametrize("state", MOVING)
 async def test_what_moves_is_laid_out_once(browser: Browser, base: str, state: str) -> None:
-    context = await browser.new_context(viewport={"width": 1180, "height": 900}, reduced_motion="no-preference")
+    context = await new_context(browser, viewport={"width": 1180, "height": 900}, reduced_motion="no-preference")
     page = await context.new_page()
     await page.goto(url_of(base, state))
     await page.evaluate("document.fonts.ready")
@@ -110,7 +111,7 @@ async def test_what_moves_is_laid_out_once(browser: Browser, base: str, state: s
 
 
 async def test_nothing_moves_for_who_wants_no_motion(browser: Browser, base: str) -> None:
-    context = await browser.new_context(reduced_motion="reduce")
+    context = await new_context(browser, reduced_motion="reduce")
     page = await context.new_page()
     for state in MOVING:
         await page.goto(url_of(base, state))
@@ -131,7 +132,7 @@ async def test_a_slow_phone_sees_and_uses_the_page_soon(browser: Browser, base: 
 
 async def _times(browser: Browser, base: str) -> tuple[float, float]:
     """Return when a slow phone first saw something, and when it could be used."""
-    context = await browser.new_context(viewport={"width": PHONE.width, "height": PHONE.height})
+    context = await new_context(browser, viewport={"width": PHONE.width, "height": PHONE.height})
     page = await context.new_page()
     session = await _slowed(context, page)
     await page.goto(url_of(base, "checkout-method"), wait_until="load")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from tests.web.all_states import all_states
-from tests.web.browser import REQUIRED
+from tests.web.browser import REQUIRED, new_context
 from tests.web.layout import faults, look
 from tests.web.rendered import rendered, url_of
 from tests.web.views import CHECKED, NARROW, View
@@ -40,7 +40,8 @@ async def shown(
     browser: Browser, base: str, state: str, view: View, *, language: str = "en", **context: Any
 ) -> AsyncIterator[Page]:
     """A state in a window; fails on an error of its script or a violation of its policy."""
-    made = await browser.new_context(
+    made = await new_context(
+        browser,
         viewport={"width": view.width, "height": view.height},
         color_scheme=view.scheme,
         reduced_motion="reduce",

@@ -11,6 +11,7 @@ from batzen.client import new_request_id
 from local.start import put_issuer
 from local.suite import Suite
 from tests.web import operators, payers
+from tests.web.browser import new_context
 from tests.web.console_payments import paid, refunds_of
 from tests.web.payers import THANKS, see
 from tests.web.shop import Shop, a_shop
@@ -99,7 +100,7 @@ async def test_a_payer_pays_on_the_hosted_page_after_turning_back_from_it(
 async def test_a_payer_without_javascript_pays_and_reads_how_it_stands(
     suite: Suite, shop: Shop, browser: Browser, payer_id: str
 ) -> None:
-    context = await browser.new_context(locale="en-GB", java_script_enabled=False)
+    context = await new_context(browser, locale="en-GB", java_script_enabled=False)
     page = await context.new_page()
     await payers.keep(suite, payer_id, "pm_card_threeDSecure2Required")
     await payers.come_in(page, shop, await payers.started(shop, payer_id=payer_id), payer_id=payer_id)

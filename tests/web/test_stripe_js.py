@@ -14,6 +14,7 @@ from sandbox.serving import running
 from sandbox.settings import Settings
 from sandbox.state import Sandbox
 from tests.eventually import WITHIN_S
+from tests.web.browser import new_context
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
@@ -55,7 +56,7 @@ async def control(stripe: Sandbox) -> AsyncIterator[SandboxControl]:
 @pytest.fixture
 async def shop(browser: Browser, stripe: Sandbox) -> AsyncIterator[Page]:
     """A page of a shop, on another site than the stand-in's."""
-    context = await browser.new_context()
+    context = await new_context(browser)
     page = await context.new_page()
     await page.goto(f"{stripe.base_url}/_control/health")  # 127.0.0.1; the script comes from localhost
     await page.set_content(PAGE)

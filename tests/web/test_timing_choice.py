@@ -16,6 +16,7 @@ from batzen.orchestrator.v1.orchestrator_pb2 import GetPaymentPlanRequest, Payme
 from local.suite import Suite
 from tests.eventually import eventually
 from tests.web import payers
+from tests.web.browser import new_context
 from tests.web.payers import THANKS, see
 from tests.web.shop import Shop, a_confirm, a_shop, a_start, key
 from tests.web.test_checkout import forms, paying
@@ -198,7 +199,7 @@ async def test_a_payer_chooses_to_pay_later_and_is_charged_then(
     has_script: bool, suite: Suite, shop: Shop, payer_id: str, browser: Browser
 ) -> None:
     payment_id = await offered(shop, payer_id)
-    context = await browser.new_context(locale="en-GB", java_script_enabled=has_script)
+    context = await new_context(browser, locale="en-GB", java_script_enabled=has_script)
     page = await context.new_page()
     await payers.come_in(page, shop, payment_id, payer_id=payer_id)
     await see(page, "When you pay")
