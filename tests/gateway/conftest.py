@@ -22,6 +22,7 @@ from local.issuer import AUDIENCE, ISSUER, Issuer
 from sandbox.control import SandboxControl
 from sandbox.serving import running
 from services.access import TABLE
+from services.gateway.call_log import backoff
 from services.gateway.servicers.services import add_gateway_services
 from services.gateway.stripe_api import platform_account
 from services.gateway.wiring import Parts, gateway_parts
@@ -211,6 +212,12 @@ async def clocks_together(stripe: SandboxControl, clock: Clock) -> AsyncIterator
 async def no_faults_left(stripe: SandboxControl) -> AsyncIterator[None]:
     yield
     await stripe.clear_faults()
+
+
+@pytest.fixture
+def settles_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine beside a test asks about a call without an answer when the clock is moved on, not a second later."""
+    monkeypatch.setattr(backoff, "SETTLE_FIRST", backoff.SETTLE_MAX)
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,8 @@ from tests.gateway.samples import (
 )
 from tests.gateway.stubs import GatewayStubs
 
+pytestmark = pytest.mark.usefixtures("settles_late")
+
 EXPIRED = (StatusCode.FAILED_PRECONDITION, "REQUEST_EXPIRED")
 AGE_MAX = timedelta(minutes=5)
 TRIES = 5

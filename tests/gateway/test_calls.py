@@ -45,6 +45,8 @@ from tests.gateway.samples import (
 )
 from tests.gateway.stubs import GatewayStubs
 
+pytestmark = pytest.mark.usefixtures("settles_late")
+
 LIST = "GET /v1/payment_intents"
 TRIES = 5
 """Of one call, see services/gateway/stripe_api/transport.py."""
@@ -510,15 +512,15 @@ async def test_a_lease_that_ran_out_is_taken_over_and_the_late_answer_is_thrown_
     start_gateway: Callable[[], Any],
 ) -> None:
     payment_id = await payments.created()
-    await stripe.fault(Kind.PAUSE, route=CONFIRM)
     request = payments.confirm_request(payment_id)
-    late = asyncio.ensure_future(payments.gateway.ConfirmIntent(request))
-    await until_struck(stripe)
-    held = await replica.parts.store.read("main", payment_id)
-    assert held is not None
+    async with start_gateway() as other, other.connect() as stub:  # before Stripe is silent, which no call bears long
+        await stripe.fault(Kind.PAUSE, route=CONFIRM)
+        late = asyncio.ensure_future(payments.gateway.ConfirmIntent(request))
+        await until_struck(stripe)
+        held = await replica.parts.store.read("main", payment_id)
+        assert held is not None
 
-    clock.advance(LEASE)  # as if the first process had stalled
-    async with start_gateway() as other, other.connect() as stub:
+        clock.advance(LEASE)  # as if the first process had stalled
         taken_over = asyncio.ensure_future(stub.ConfirmIntent(request))
         await until_fence(replica, payment_id, above=held.fence)
         await stripe.resume()

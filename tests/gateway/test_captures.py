@@ -30,6 +30,8 @@ from tests.gateway.samples import (
 )
 from tests.gateway.stubs import GatewayStubs
 
+pytestmark = pytest.mark.usefixtures("settles_late")
+
 PRECONDITION = StatusCode.FAILED_PRECONDITION
 CAPTURED_ONCE = "jcb"
 PART_MINOR = 4_000

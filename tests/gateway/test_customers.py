@@ -29,6 +29,8 @@ from tests.gateway.test_calls import TRIES
 from tests.gateway.test_checkout_crashes import Died, Life, Mortal, lives
 from tests.gateway.test_races import connected
 
+pytestmark = pytest.mark.usefixtures("settles_late")
+
 CUSTOMERS = "POST /v1/customers"
 ADA = {"email": "ada@example.org", "name": "Ada", "locale": "de-CH"}
 

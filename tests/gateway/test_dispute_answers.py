@@ -38,6 +38,8 @@ from tests.metrics import Figures
 
 __all__ = ["place", "quiet"]
 
+pytestmark = pytest.mark.usefixtures("settles_late")
+
 UPDATE = "POST /v1/disputes/{dispute}"
 CLOSE = "POST /v1/disputes/{dispute}/close"
 READ = "GET /v1/disputes/{dispute}"

@@ -27,6 +27,8 @@ from tests.gateway.stubs import GatewayStubs
 from tests.gateway.test_calls import TRIES
 from tests.gateway.test_races import connected, outcomes
 
+pytestmark = pytest.mark.usefixtures("settles_late")
+
 ATTACH = "POST /v1/payment_methods/{payment_method}/attach"
 DETACH = "POST /v1/payment_methods/{payment_method}/detach"
 LIST = "GET /v1/payment_methods"

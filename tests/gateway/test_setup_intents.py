@@ -35,6 +35,8 @@ from tests.gateway.test_payment_method_events import Place
 from tests.gateway.test_payment_methods import Wallet, as_payer, at_stripe
 from tests.gateway.test_races import connected
 
+pytestmark = pytest.mark.usefixtures("settles_late")
+
 SETUPS = "POST /v1/setup_intents"
 CANCEL = "POST /v1/setup_intents/{intent}/cancel"
 NOT_FOUND = (StatusCode.NOT_FOUND, "SETUP_INTENT_NOT_FOUND")

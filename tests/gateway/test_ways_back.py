@@ -31,6 +31,8 @@ from tests.clock import Clock
 from tests.gateway.conftest import Gateway
 from tests.gateway.samples import AMOUNT_MINOR, FEE_MINOR, Payments
 
+pytestmark = pytest.mark.usefixtures("settles_late")
+
 TENANT = "main"
 WAYS = pytest.mark.parametrize(
     ("kind", "whole"),
