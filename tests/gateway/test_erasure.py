@@ -85,6 +85,12 @@ async def opened(replica: Gateway, owner: asyncpg.Connection, event_id: str) -> 
     return await replica.parts.bodies.opened("main", row)
 
 
+async def looked_at(owner: asyncpg.Connection, *subjects: str) -> None:
+    """Wait until nothing is to be looked at of what Stripe reported of some objects: it would hold up an erasure."""
+    due = "SELECT NOT EXISTS (SELECT FROM event_runs WHERE subject = ANY($1) AND due_time IS NOT NULL)"
+    await eventually(lambda: owner.fetchval(due, subjects))
+
+
 async def test_nothing_readable_is_left_of_an_erased_payer(  # noqa: PLR0917 fixtures
     replica: Gateway,
     ops: GatewayOpsServiceStub,
@@ -117,6 +123,7 @@ async def test_nothing_readable_is_left_of_an_erased_payer(  # noqa: PLR0917 fix
     assert all(body is not None and EMAIL.encode() in body for body in bodies.values())
     assert await readable(owner, PLANTED) == []
     assert await readable(owner, [payer.payer_id]), "what is there is found"
+    await looked_at(owner, intent["id"], charge["id"])
 
     answer = await ops.ErasePayer(erase_request(payer.payer_id))
 
@@ -162,6 +169,7 @@ async def test_an_event_that_waits_when_its_payer_is_erased_is_read_again(  # no
     charge = {"id": intent["latest_charge"], "object": "charge", "payment_intent": intent_id}
     await sender.send(event := event_of(charge, "charge.expired", at=replica.parts.clock.now()))
     await eventually(lambda: owner.fetchval("SELECT state = 'DONE' FROM events WHERE event_id = $1", event["id"]))
+    await looked_at(owner, intent_id, charge["id"])
     assert (await ops.ErasePayer(erase_request(payer.payer_id))).done
     refund = await stripe.refund(intent_id, amount=200)
     await owner.execute("UPDATE events SET state = 'WAITING' WHERE event_id = $1", event["id"])
