@@ -20,13 +20,18 @@ _names = itertools.count()
 
 
 class Clock:
-    """The loop's clock, which a test may move on."""
+    """Stands still, so that no turn is won by a test that is slow. A test moves it on, or lets it go as the loop's."""
 
     def __init__(self) -> None:
         self.ahead_s = 0.0
+        self._gone_since: float | None = None
 
     def __call__(self) -> float:
-        return asyncio.get_running_loop().time() + self.ahead_s
+        gone_s = 0.0 if self._gone_since is None else asyncio.get_running_loop().time() - self._gone_since
+        return self.ahead_s + gone_s
+
+    def go(self) -> None:
+        self._gone_since = asyncio.get_running_loop().time()
 
 
 def limits_of(rates: Rates | None, clock: Clock | None = None) -> StripeLimits:
@@ -114,7 +119,8 @@ async def test_an_endpoint_that_is_busy_does_not_stop_another() -> None:
 
 
 async def test_who_waits_is_served_by_class_and_within_it_in_order() -> None:
-    limits = limits_of(Rates(account=50, endpoint=1_000))
+    clock = Clock()
+    limits = limits_of(Rates(account=50, endpoint=1_000), clock)
     await at_once(limits, Share.PAY)
     order: list[str] = []
 
@@ -126,24 +132,31 @@ async def test_who_waits_is_served_by_class_and_within_it_in_order() -> None:
     for share, number in ((Share.READ, 1), (Share.PAY, 1), (Share.RETURN, 1), (Share.PAY, 2), (Share.READ, 2)):
         tasks.append(asyncio.create_task(one(share, number)))
         await asyncio.sleep(0)
+    clock.go()
     async with asyncio.timeout(WITHIN_S):
         await asyncio.gather(*tasks)
     assert order == ["PAY 1", "PAY 2", "RETURN 1", "READ 1", "READ 2"]
 
 
 async def test_a_turn_that_would_come_too_late_is_refused_before_anybody_waits() -> None:
-    limits = limits_of(SLOW)
+    clock = Clock()
+    limits = limits_of(SLOW, clock)
     await at_once(limits, Share.PAY)
-    answers = Counter(await asyncio.gather(*(sent(limits, Share.PAY, wait_max_s=0.5) for _ in range(100))))
-    assert 3 <= answers[True] <= 6  # eight a second
+    calls = [asyncio.create_task(sent(limits, Share.PAY, wait_max_s=0.5)) for _ in range(100)]
+    await asyncio.sleep(0)
+    assert sum(call.done() for call in calls) == 96  # eight a second
+    clock.ahead_s += 0.5
+    assert Counter(await asyncio.gather(*calls)) == {True: 4, False: 96}
 
 
 async def test_one_who_stops_waiting_leaves_its_turn_to_the_next() -> None:
-    limits = limits_of(SLOW)
+    clock = Clock()
+    limits = limits_of(SLOW, clock)
     await at_once(limits, Share.PAY)
     gone, stays = (asyncio.create_task(sent(limits, Share.PAY)) for _ in range(2))
     await asyncio.sleep(0)
     gone.cancel()
+    clock.go()
     async with asyncio.timeout(WITHIN_S):
         assert await stays
 
