@@ -46,12 +46,20 @@ def archived(folder: Path) -> Commit:
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         files.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.4 was the first to have it
         files.extractall(folder)  # noqa: S202 of a commit of ours
+    _open_to_all(folder)
     return Commit(
         id=run([*git, "rev-parse", "HEAD"]).strip(),
         committed=run([*git, "show", "--no-patch", "--format=%cI", "HEAD"]).strip(),
         version=VERSION,
         is_whole=not run([*git, "status", "--porcelain"]).strip(),
     )
+
+
+def _open_to_all(folder: Path) -> None:
+    """Let everybody read and nobody else write, whatever the umask: the image has these rights, and runs as nobody."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
 
 
 def wheels(store: Store, folder: Path, base: Base) -> None:

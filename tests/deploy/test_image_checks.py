@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from deploy.images.build import PACKED_BYTES_MAX, Image, TooLarge, check_size
-from deploy.images.context import SETS
+from deploy.images.context import SETS, archived
 from deploy.images.parts import LISTER, PYTHON
 from deploy.images.tools import ToolFailed, run
 from tests.deploy.confined import BOUNDS, breaches
@@ -35,6 +36,17 @@ def test_an_image_that_grew_too_large_is_refused() -> None:
 
     with pytest.raises(TooLarge, match="250,000,001 bytes packed"):
         check_size(Image(name="batzen", id=ID, packed_bytes=PACKED_BYTES_MAX + 1))
+
+
+def test_what_images_are_made_of_may_be_read_by_all_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        archived(tmp_path / "context")
+    finally:
+        os.umask(before)
+
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "context").rglob("*")} == {0o644, 0o755}
+    assert all(path.stat().st_mode & 0o1 for path in (tmp_path / "context").rglob("*") if path.is_dir())
 
 
 def test_images_are_built_with_the_versions_that_are_tested() -> None:
