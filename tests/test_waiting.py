@@ -19,6 +19,7 @@ QUICK_MAX_S: Final = 0.5
 MAY_BE_SHORT: Final = {
     "runtime/test_names.py": "what is found without the limit that is tested is found after half a minute",
     "status/history/": "what is held up there on purpose is judged by when it was",
+    "orchestrator/hooks.py": "nobody is at the other end",
     "suite/soaking.py": "a browser that leaves a page",
     "hour/stranger.py": "what is killed then",
 }
@@ -61,7 +62,7 @@ def test_what_might_hang_is_given_a_minute() -> None:
     short = {
         name: limits
         for name, text in texts.items()
-        if any(word in text for word in ("timeout(", "wait_for(", "within_s"))
+        if any(word in text for word in ("timeout(", "wait_for(", "within_s", "make_channel("))
         and (limits := [one for one in limits_of(ast.parse(text)) if QUICK_MAX_S < one < WITHIN_S])
     }
 
@@ -82,7 +83,8 @@ def limits_of(tree: ast.Module) -> list[float]:
     for call in ast.walk(tree):
         if isinstance(call, ast.Call):
             name = ast.unparse(call.func)
-            given = [one.value for one in call.keywords if one.arg == "within_s"]
+            limiting = "timeout_s" if name.endswith("make_channel") else "within_s"
+            given = [one.value for one in call.keywords if one.arg == limiting]
             given += call.args[:1] if name == "asyncio.timeout" else call.args[1:2] if name.endswith("wait_for") else []
             for one in given:
                 value = one.value if isinstance(one, ast.Constant) else constants.get(ast.unparse(one))
