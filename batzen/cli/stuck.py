@@ -37,7 +37,7 @@ batzen resolve pay_… settle --reason "the webhook was lost, INC-9"
 
 batzen resolve pay_… refund-surplus --reason "paid twice"
 
-batzen resolve pay_… clear --attention LATE_MONEY --reason "the guest stays"
+batzen resolve pay_… clear --attention LATE_MONEY --reason "refunded, INC-9"
 
 batzen resolve pay_… cancel --reason "INC-9" --yes --json
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
+from batzen.status.v1 import status_pb2
 from services.orchestrator.domain.policies import (
     ABANDONED_AFTER,
     LOOK_AGAIN_AFTER,
@@ -17,14 +19,17 @@ from services.orchestrator.domain.policies import (
     RETRY_MAX,
     WARN_HOLD_BEFORE,
 )
+from services.orchestrator.domain.resolution import Resolution
 from services.wire import timestamp
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
+from tests.orchestrator.resolutions import resolve
 from tests.orchestrator.samples import (
     CAPTURE,
     HELD,
     OPENED,
     TOTAL_MINOR,
     Clock,
+    cancel,
     capture,
     refused,
     state_of,
@@ -243,22 +248,79 @@ async def test_a_hold_that_comes_after_the_end_has_an_end_of_its_own(
     world: World, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, clock: Clock
 ) -> None:
     """It is held from outside after the payment was cancelled: no plan captures it, and it is read until it is over."""
-    payment_id = await journeys.started(timing=pb.TIMING_MANUAL_CAPTURE, capture_time=timestamp(clock.now() + HOUR))
-    await orchestrator.CancelPayment(
-        pb.CancelPaymentRequest(request_id="00000000-0000-4000-8000-000000000002", payment_id=payment_id)
-    )
-    [intent] = await journeys.intents(payment_id)
-    await journeys.stripe.succeed(intent["id"])
-    await journeys.deliver(await journeys.synced(payment_id))
-    await replica.sweep()
-    payment = await journeys.payment(payment_id)
-    assert (state_of(payment), payment.snapshot.attention.reason) == ("AUTHORIZED", "LATE_MONEY")
+    payment_id = await held_late(replica, orchestrator, journeys, capture_time=clock.now() + HOUR)
+    assert state_of(await journeys.payment(payment_id)) == "AUTHORIZED"
     clock.advance(2 * HOUR)
     await replica.sweep()
     assert state_of(await journeys.payment(payment_id)) == "AUTHORIZED", "nobody captures it by itself"
     await until(world, replica, clock.now() + 10 * DAY)
     assert state_of(await journeys.payment(payment_id)) == "EXPIRED"
     assert [one for one in await journeys.states(payment_id) if one != "AUTHORIZED"] == [*OPENED, "CANCELED", "EXPIRED"]
+
+
+async def held_late(
+    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, *, capture_time: datetime
+) -> str:
+    """Return a payment whose amount is held since after it was cancelled."""
+    payment_id = await journeys.started(timing=pb.TIMING_MANUAL_CAPTURE, capture_time=timestamp(capture_time))
+    await orchestrator.CancelPayment(cancel(payment_id))
+    [intent] = await journeys.intents(payment_id)
+    await journeys.stripe.succeed(intent["id"])
+    await journeys.deliver(await journeys.synced(payment_id))
+    await replica.sweep()
+    assert reasons_of(await journeys.payment(payment_id)) == ["LATE_MONEY"]
+    return payment_id
+
+
+def reasons_of(payment: status_pb2.Payment) -> list[str]:
+    return [one.reason for one in payment.snapshot.attentions]
+
+
+@pytest.mark.parametrize(
+    "decided",
+    [
+        {"resolution": Resolution.CLEAR_ATTENTION},
+        {"resolution": Resolution.CLEAR_ATTENTION, "attention_reasons": ["LATE_MONEY"]},
+        {"resolution": Resolution.TRY_NOW, "clear_attention": True},
+        {"resolution": Resolution.SETTLE_AS_SEEN, "clear_attention": True},
+    ],
+    ids=["all", "one", "try", "settle"],
+)
+async def test_to_take_the_attention_off_a_late_hold_captures_nothing(
+    decided: dict[str, Any],
+    replica: Orchestrator,
+    orchestrator: OrchestratorServiceStub,
+    journeys: Journeys,
+    clock: Clock,
+) -> None:
+    """Its capture time passes, and Stripe shows it anew: what is held is taken by an operator's capture alone."""
+    payment_id = await held_late(replica, orchestrator, journeys, capture_time=clock.now() + HOUR)
+    clock.advance(2 * HOUR)
+    async with replica.connect_ops() as ops:
+        cleared = (await ops.ResolvePayment(resolve(payment_id, **decided))).payment
+    assert (state_of(cleared), reasons_of(cleared)) == ("AUTHORIZED", [])
+    await replica.sweep()
+    seen = await journeys.seen(payment_id)
+    seen.mirror_version += 1
+    await journeys.deliver(seen)
+    await replica.sweep()
+    clock.advance(HOUR)
+    await replica.sweep()
+    assert await captured(journeys, payment_id) == [0]
+    assert (await refused(orchestrator.CapturePayment(capture(payment_id)))).reason == "PAYMENT_STATE"
+    async with replica.connect("anna", roles=["operator"]) as operator:
+        taken = (await operator.CapturePayment(capture(payment_id))).payment
+    assert (state_of(taken), await captured(journeys, payment_id)) == ("SUCCEEDED", [TOTAL_MINOR])
+
+
+async def test_no_service_captures_a_hold_that_came_after_the_end(
+    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, clock: Clock
+) -> None:
+    payment_id = await held_late(replica, orchestrator, journeys, capture_time=clock.now() + HOUR)
+    refusal = await refused(orchestrator.CapturePayment(capture(payment_id)))
+    assert (refusal.reason, refusal.metadata) == ("PAYMENT_STATE", {"state": "AUTHORIZED"})
+    async with replica.connect("anna", roles=["operator"]) as operator:
+        assert state_of((await operator.CapturePayment(capture(payment_id))).payment) == "SUCCEEDED"
 
 
 @pytest.mark.parametrize("step", ["CAPTURE", "RELEASE", "WARN_HOLD"])

@@ -197,9 +197,12 @@ def test_what_is_planned_of_a_hold(
     assert due == agenda.Appointment(step=step, time=time)
 
 
-def test_a_hold_that_came_after_the_end_is_captured_by_nobody_by_itself() -> None:
+@pytest.mark.parametrize("is_taken_off", [False, True])
+def test_a_hold_that_came_after_the_end_is_captured_by_nobody_by_itself(is_taken_off: bool) -> None:
     late = replace(AUTHORIZED, attentions=(Attention(reason=AttentionReason.LATE_MONEY),))
     plan = a_plan(terms={"capture_time": NOW + HOUR}, latest_snapshot=late)
+    if is_taken_off:
+        plan.course, plan.latest_snapshot = replace(plan.course, came_late=True), AUTHORIZED
     due = agenda.appointment(plan, abandoned_after=policies.ABANDONED_AFTER, now=NOW)
     assert due == agenda.Appointment(step=NextStep.WARN_HOLD, time=LAPSE - policies.WARN_HOLD_BEFORE)
 

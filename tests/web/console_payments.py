@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Final
 
@@ -12,10 +13,20 @@ import httpx
 from batzen.cli.starting import When
 from batzen.client import new_request_id
 from batzen.gateway.v1.refunds_pb2 import ListRefundsRequest
-from batzen.orchestrator.v1.orchestrator_pb2 import SubmitPaymentRequest
+from batzen.orchestrator.v1.orchestrator_pb2 import (
+    COLLECTION_ELEMENTS,
+    TIMING_MANUAL_CAPTURE,
+    CancelPaymentRequest,
+    Payer,
+    StartPaymentRequest,
+    SubmitPaymentRequest,
+    SyncPaymentRequest,
+)
+from batzen.pricing.v1.pricing_pb2 import Line
 from batzen.type.v1.money_pb2 import Money
 from local.start import Start, add_seller, started
 from local.suite import Suite
+from services.wire import timestamp
 
 SELLER: Final = "seller_console"
 _INPUT: Final = re.compile(r'<input type="hidden" name="([^"]+)" value="([^"]*)">')
@@ -35,6 +46,31 @@ async def paid(
         await shop.orchestrator.SubmitPayment(
             SubmitPaymentRequest(request_id=new_request_id(), payment_id=payment_id, payment_method_id="pm_card_visa")
         )
+    return payment_id
+
+
+async def held_late(suite: Suite, minor: int) -> str:
+    """Return a payment whose amount is held since after it was cancelled; the shop wanted it captured in an hour."""
+    async with suite.client("service", sub="shop") as shop:
+        await add_seller(shop, SELLER)
+        amount = Money(amount_minor=minor, currency_code="CHF")
+        asked = StartPaymentRequest(
+            request_id=new_request_id(),
+            payer=Payer(payer_id="payer_console"),
+            lines=[
+                Line(line_id="a", seller_id=SELLER, kind="LINE_KIND_SESSION", quantity="1", unit_amount=amount),
+            ],
+            timing=TIMING_MANUAL_CAPTURE,
+            capture_time=timestamp(datetime.now(UTC) + timedelta(hours=1)),
+            collection=COLLECTION_ELEMENTS,
+            return_url="https://shop.example/back",
+        )
+        payment_id = (await shop.orchestrator.StartPayment(asked)).session.payment.payment_id
+        cancel = CancelPaymentRequest(request_id=new_request_id(), payment_id=payment_id)
+        await shop.orchestrator.CancelPayment(cancel)
+        [intent] = await suite.sandbox.objects("payment_intent", **{"metadata.payment_id": payment_id})
+        await suite.sandbox.succeed(intent["id"])
+        await shop.orchestrator.SyncPayment(SyncPaymentRequest(payment_id=payment_id))
     return payment_id
 
 

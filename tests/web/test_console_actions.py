@@ -16,7 +16,7 @@ from batzen.status.v1.status_pb2 import GetPaymentRequest
 from local.suite import Suite
 from services.runtime.database.connections import plain_dsn
 from tests.eventually import eventually
-from tests.web.console_payments import form_of, paid, refund_form, refunds_of, reviewed, send
+from tests.web.console_payments import form_of, held_late, paid, refund_form, refunds_of, reviewed, send
 from tests.web.counted import Counted
 from tests.web.logging_in import READER, SECOND_OPERATOR, age_log_ins, logged_in
 from tests.web.shop import a_confirm, a_shop, key
@@ -40,6 +40,14 @@ async def _change_approval(suite: Suite, payment_id: str, change: str) -> None:
     connection = await asyncpg.connect(plain_dsn(suite.owner_url("console")))
     try:
         await connection.execute(f"UPDATE approvals SET {change} WHERE payment_id = $1", payment_id)
+    finally:
+        await connection.close()
+
+
+async def _plan(suite: Suite, payment_id: str) -> asyncpg.Record:
+    connection = await asyncpg.connect(plain_dsn(suite.owner_url("orchestrator")))
+    try:
+        return await connection.fetchrow("SELECT next_step, due_time FROM payments WHERE payment_id = $1", payment_id)
     finally:
         await connection.close()
 
@@ -416,3 +424,18 @@ async def test_a_payment_that_moved_since_it_was_looked_at_is_not_captured(suite
 async def large(suite: Suite) -> str:
     """A payment of which nothing is given back by any test."""
     return await paid(suite, 300_000)
+
+
+async def test_to_take_the_attention_off_a_late_hold_says_that_it_stays_held_and_takes_nothing(suite: Suite) -> None:
+    payment_id = await held_late(suite, 900_000)
+    path = f"/payments/{payment_id}/resolve"
+    async with logged_in(suite) as browser:
+        page = await browser.get(path, params={"review": "1", "way": "RESOLUTION_CLEAR_ATTENTION"})
+        answer = await send(browser, path, form_of(page, path), reason="seen")
+    async with suite.client("service", sub="shop") as shop:
+        payment = (await shop.status.GetPayment(GetPaymentRequest(payment_id=payment_id))).payment
+
+    assert ("Stays held" in page.text, "only an operator takes it, with Capture" in page.text) == (True, True)
+    assert (answer.status_code, list(payment.snapshot.attentions)) == (303, [])
+    planned = await _plan(suite, payment_id)
+    assert (planned["next_step"], payment.snapshot.amounts.capturable_minor) == ("WARN_HOLD", 900_000)

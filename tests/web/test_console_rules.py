@@ -95,6 +95,7 @@ def test_a_limit_is_not_passed_in_parts(before: MovedAlone, released: bool) -> N
         (Cancel(), {}, 250_000),
         (Resolve(), {"way": "RESOLUTION_CANCEL"}, 250_000),
         (Resolve(), {"way": "RESOLUTION_TRY_NOW"}, None),
+        (Resolve(), {"way": "RESOLUTION_CLEAR_ATTENTION"}, None),
         (Capture(), {"amount": "1.00", "rest": "release"}, 250_000),
         (Capture(), {"amount": "1.00", "rest": "keep"}, 100),
     ],

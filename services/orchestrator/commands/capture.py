@@ -75,7 +75,8 @@ class CapturePayment(Command[CapturePaymentRequest, CapturePaymentResponse]):
     def _decided(self, plan: Plan, request: Request, message: CapturePaymentRequest, *, step_minor: int) -> Capture:
         latest = plan.latest_snapshot
         held_minor = latest.amounts.capturable_minor
-        if latest.collection is not State.AUTHORIZED or not held_minor:
+        is_theirs = bool(request.actor_id) or not plan.came_late  # late money is an operator's to decide on
+        if latest.collection is not State.AUTHORIZED or not held_minor or not is_theirs:
             raise PaymentState(state=latest.state)
         amount_minor = held_minor
         if message.HasField("amount"):

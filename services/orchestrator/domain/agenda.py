@@ -19,7 +19,7 @@ from services.orchestrator.domain.policies import (
     WARN_HOLD_BEFORE,
     life_max,
 )
-from services.shared.states import AttentionReason, State
+from services.shared.states import State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +71,10 @@ def _hold(plan: Plan, _: timedelta, now: datetime) -> Appointment:
     """Return what is done with a hold: captured when its caller said so, else released or warned of before it lapses.
 
     When it lapses is what Stripe says. After that it is read until Stripe says what became of it. A hold that came
-    after the payment had ended is captured by nobody but an operator.
+    after the payment had ended is captured by nobody but an operator, also once its attention was taken off.
     """
     lapse, capture_time = plan.course.hold_expire_time, plan.terms.capture_time
-    is_late_money = plan.latest_snapshot.needs(AttentionReason.LATE_MONEY)
-    if capture_time is not None and not is_late_money and (lapse is None or capture_time < lapse):
+    if capture_time is not None and not plan.came_late and (lapse is None or capture_time < lapse):
         return Appointment(step=NextStep.CAPTURE, time=capture_time)
     if lapse is None or lapse <= now:
         return Appointment(step=NextStep.LOOK, time=now + LOOK_AGAIN_AFTER)

@@ -37,6 +37,9 @@ class Course:
     """An operator was told that the hold is about to lapse."""
     can_capture_again: bool = False
     """A part of what is held may be captured, and more later."""
+    came_late: bool = False
+    """An operator took the attention off money that came after the payment had ended. It stays late money: what is held
+    of it is captured by nobody else."""
     captures: tuple[Capture, ...] = ()
     """Those that were decided and have no answer yet, the oldest first."""
     preserve_time: datetime | None = None

@@ -15,7 +15,7 @@ from services.orchestrator.domain.price import Price
 from services.orchestrator.domain.quote import QuoteState
 from services.orchestrator.domain.terms import Collection, Terms, Timing
 from services.shared.split import Split
-from services.shared.states import AttemptKind, State
+from services.shared.states import AttemptKind, AttentionReason, State
 
 OBSERVED: Final = "mirror:"
 """What the fact of a transition begins with that follows from an observation; its version comes next."""
@@ -280,6 +280,11 @@ class Plan(NewPayment):
     def costs(self, price: Price) -> bool:
         """Whether it is what is charged already, to the payer and for each seller."""
         return (self.total_minor, self.split) == (price.total_minor, price.split)
+
+    @property
+    def came_late(self) -> bool:
+        """Whether money came after the payment had ended: no plan and no service captures it, but an operator."""
+        return self.course.came_late or self.latest_snapshot.needs(AttentionReason.LATE_MONEY)
 
     @property
     def collection(self) -> Collection:

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from services.errors import FieldInvalid, PeerUnavailable
@@ -50,7 +51,7 @@ from services.orchestrator.transition_outbox import TransitionOutbox
 from services.orchestrator.unit_of_work import UnitOfWork
 from services.runtime import crash_points
 from services.shared.refusals import Refusal
-from services.shared.states import AttentionReason, State
+from services.shared.states import AttentionReason
 from services.wire import amounts
 
 Way = Callable[[UnitOfWork, Request, Decision], Awaitable[None]]
@@ -117,11 +118,8 @@ class Resolving:
             await self._store.give_up(plan, given_up_by=uuid.UUID(request.derived_id))
             taken_off.add(AttentionReason.TRANSITION_REFUSED)
         if any(one.reason in taken_off for one in plan.latest_snapshot.attentions):
-            resolved = transitions.resolved(plan.latest_snapshot, taken_off)
-            work.enqueue(resolved, f"operator:{request.derived_id}")
-            is_late_hold = AttentionReason.LATE_MONEY in taken_off and resolved.collection is State.AUTHORIZED
-            if is_late_hold and resolution is not Resolution.CANCEL:
-                work.plan_next()  # it goes by its plan from now on; what is let go of is captured by none
+            plan.course = replace(plan.course, came_late=plan.came_late)  # attention off a late hold captures nothing
+            work.enqueue(transitions.resolved(plan.latest_snapshot, taken_off), f"operator:{request.derived_id}")
         await work.save("resolve.begin", request=request)
 
     async def _refuse_contradiction(self, work: UnitOfWork) -> None:

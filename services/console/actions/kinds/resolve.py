@@ -15,7 +15,11 @@ from services.console.desk import Visit
 from services.console.payments.shown import words
 
 CHOICES: Final = (
-    ("RESOLUTION_TRY_NOW", "Try at once what is to be done", "What is due later is tried now. It always fits."),
+    (
+        "RESOLUTION_TRY_NOW",
+        "Try at once what is to be done",
+        "What is due by its plan is tried now, a charge or a capture, too. It always fits.",
+    ),
     (
         "RESOLUTION_SETTLE_AS_SEEN",
         "Read Stripe anew and settle as seen",
@@ -35,11 +39,16 @@ CHOICES: Final = (
     (
         "RESOLUTION_CLEAR_ATTENTION",
         "Take off the attention",
-        "Attention that stays until an operator has resolved it is taken off.",
+        "Attention that stays until an operator has resolved it is taken off. No money moves by that.",
     ),
 )
 SURPLUS: Final = "RESOLUTION_REFUND_SURPLUS"
 CANCEL: Final = "RESOLUTION_CANCEL"
+CLEAR: Final = "RESOLUTION_CLEAR_ATTENTION"
+STAYS_HELD: Final = (
+    "What is held stays held. Where it came after the payment had ended, only an operator takes it, with Capture; "
+    "Cancel lets go of it, and so does its lapse."
+)
 
 
 class Resolve(Action):
@@ -88,7 +97,10 @@ class Resolve(Action):
         lines = [(words(one.reason), one.detail) for one in payment.snapshot.attentions]
         if ask.moved is not None:
             lines.insert(0, ("Released" if ask.fields["way"] == CANCEL else "Goes back", sum_of(ask.moved)))
-        return Preview(consequences=(f"{label}.", meaning), lines=lines)
+        held = held_of(payment) if ask.fields["way"] == CLEAR else None
+        if held is not None:
+            lines.insert(0, ("Stays held", sum_of(held)))
+        return Preview(consequences=(f"{label}.", meaning, *([STAYS_HELD] if held else [])), lines=lines)
 
     async def run(self, visit: Visit, ask: Ask, *, request_id: str, reason: str) -> None:
         """Resolve."""
