@@ -40,6 +40,7 @@ async def serve(settings: BffSettings) -> None:
                 listen=settings.front.process.listen,
                 draining=front.draining,
                 trusted_proxies=settings.front.trusted_proxies,
+                parting_s=settings.front.parting_s,
             ),
             being_ready(front),
         ):

@@ -38,6 +38,7 @@ async def serve(settings: ConsoleSettings) -> None:
                 listen=process.listen,
                 draining=front.draining,
                 trusted_proxies=settings.front.trusted_proxies,
+                parting_s=settings.front.parting_s,
             ),
             being_ready(front),
         ):

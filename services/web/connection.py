@@ -4,6 +4,8 @@ Its parser takes headers without end and waits for them for ever. Here a connect
 a request and few kilobytes for them; whoever goes beyond is cut off, without an answer where the request has no
 beginning to answer to. uvicorn stops its clock of idle connections at any byte: here each byte that comes while nothing
 is being answered has a deadline, which no further byte puts off.
+
+Once the process ends each answer is the last on its connection, and whoever has begun to ask is answered.
 """
 
 from __future__ import annotations
@@ -70,16 +72,19 @@ class Connection(HttpToolsProtocol):
 
     # With more than 30 attributes in its dictionary each object would have a table of its own, of 1.2 KB.
     __slots__ = (
-        "_counted_as", "_deadline", "_header_bytes", "_is_reading_headers", "_left", "_peers", "_unparsed_bytes",
+        "_counted_as", "_deadline", "_draining", "_has_begun", "_header_bytes", "_is_reading_headers", "_left",
+        "_peers", "_unparsed_bytes",
     )  # fmt: skip
 
-    def __init__(self, *arguments: Any, peers: Peers, **named: Any) -> None:
+    def __init__(self, *arguments: Any, peers: Peers, draining: asyncio.Event, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._peers = peers
+        self._draining = draining
         self._counted_as: str | None = None
         self._unparsed_bytes = 0
         self._header_bytes = 0
         self._is_reading_headers = True
+        self._has_begun = False
         self._deadline: asyncio.TimerHandle | None = None
         self._left: Callable[[], None] | None = None
 
@@ -114,6 +119,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._has_begun = True
         if self._deadline is None:
             self._await_headers()
         self.scope[ABORT] = self.transport.abort  # type: ignore[typeddict-unknown-key]
@@ -132,9 +138,11 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._have_headers()
-        self._is_reading_headers = False
+        self._is_reading_headers = self._has_begun = False
         if not self.transport.is_closing():
             super().on_headers_complete()
+            if self._draining.is_set():
+                self.part()
 
     def on_message_complete(self) -> None:
         self._is_reading_headers = True
@@ -145,6 +153,16 @@ class Connection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         if self.cycle is not None:
             super().on_body(body)
+
+    def part(self) -> None:
+        """Have what is being answered, if anything is, be the last: its headers say so if they are still to be sent."""
+        if not self._is_answered:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """Close it, unless somebody has begun to ask: they are answered first, or cut off at their deadline."""
+        if not self._has_begun:
+            super().shutdown()
 
     @property
     def _is_answered(self) -> bool:

@@ -1,8 +1,9 @@
 """The HTTP server of a front: uvicorn, started by hand, which ends when we say so.
 
 By its own way uvicorn takes the process's signals and cuts open streams with a traceback each. Here whoever streams is
-told first (`draining`), ends by itself, and the server is shut down after that. Meanwhile each answer says that it is
-the last on its connection, so that no request comes on one just as it is closed.
+told first (`draining`), ends by itself, and the server is shut down after that. Meanwhile each answer is the last on
+its connection, those that had begun before too, so that no request comes on one just as it is closed. Of one that is
+silent nobody can know whether a request is on its way: it is waited for, for as long as the settings say.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from functools import partial
 from typing import Final
 
 import uvicorn
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from services.runtime.work.loops import detached
 from services.web.connection import Connection, Peers
 from services.web.events.streams import Streaming
+from services.web.peers import TIMEOUT_S
+from services.web.settings import PARTING_S
 
 BACKLOG: Final = 2048
 KEEP_ALIVE_S: Final = 75
@@ -30,10 +33,8 @@ SEND_BUFFER_BYTES: Final = 64 * 1024
 """What the kernel holds for one who does not read; without it about 4 MB."""
 UNSENT_MAX_MS: Final = 30_000
 """How long the kernel keeps what a peer does not take, whether it reads nothing or is gone."""
-STOP_GRACE_S: Final = 5
-"""For answers on their way."""
-PARTING_S: Final = 2.0
-"""In which who asks again and again hears that a connection ends; one that was silent for so long is closed."""
+STOP_GRACE_S: Final = int(TIMEOUT_S) + 2
+"""For answers on their way, which may wait for a call: a restart is no reason to leave a payer without one."""
 LOOK_EVERY_S: Final = 0.05
 CONNECTIONS_MAX: Final = 12_000
 """Streams and requests at once; beyond it 503."""
@@ -43,16 +44,22 @@ _logger = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def serving(
-    app: ASGIApp, *, listen: str, draining: asyncio.Event, trusted_proxies: Sequence[str] = ()
+    app: ASGIApp,
+    *,
+    listen: str,
+    draining: asyncio.Event,
+    trusted_proxies: Sequence[str] = (),
+    parting_s: float = PARTING_S,
 ) -> AsyncIterator[int]:
-    """Serve while inside, and yield the port. On the way out streams are told to end, then the server is stopped.
+    """Serve while inside, and yield the port. On the way out streams are told to end, connections that are silent get
+    `parting_s`, in which new ones are taken too, then the server is stopped.
 
     OSError if the port is taken.
     """
     trusted = list(trusted_proxies)
     config = uvicorn.Config(
-        Streaming(ProxyHeadersMiddleware(Parting(app, draining), trusted_hosts=trusted)),  # type: ignore[arg-type]
-        http=partial(Connection, peers=Peers(trusted_proxies)),  # type: ignore[arg-type] # called as the class is
+        Streaming(ProxyHeadersMiddleware(app, trusted_hosts=trusted)),  # type: ignore[arg-type]
+        http=partial(Connection, peers=Peers(trusted_proxies), draining=draining),  # type: ignore[arg-type] # called as the class is
         ws="none",
         lifespan="off",
         log_level="warning",
@@ -72,33 +79,27 @@ async def serving(
         await server.startup(sockets=[listener])
         port: int = listener.getsockname()[1]
         _logger.info("Serving pages on port %d", port)
+        last_words = detached(_let_part(server, draining), name="connections' end")
         try:
             yield port
         finally:
             draining.set()
-            await _parted(server)
+            await last_words
+            await _parted(server, parting_s)
             await server.shutdown(sockets=[listener])
 
 
-class Parting:
-    """Around an application: once the process ends, each answer is the last on its connection."""
-
-    def __init__(self, inner: ASGIApp, draining: asyncio.Event) -> None:
-        self._inner = inner
-        self._draining = draining
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def last(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(raw=message.setdefault("headers", []))["connection"] = "close"
-            await send(message)
-
-        await self._inner(scope, receive, last if self._draining.is_set() else send)
+async def _let_part(server: uvicorn.Server, draining: asyncio.Event) -> None:
+    """Once the process ends, have what is being answered be the last on its connection; what comes sees to itself."""
+    await draining.wait()
+    for connection in list(server.server_state.connections):
+        if isinstance(connection, Connection):
+            connection.part()
 
 
-async def _parted(server: uvicorn.Server) -> None:
+async def _parted(server: uvicorn.Server, parting_s: float) -> None:
     """Wait until nobody is connected, or long enough for everybody to have been told."""
-    for _ in range(round(PARTING_S / LOOK_EVERY_S)):
+    for _ in range(round(parting_s / LOOK_EVERY_S)):
         if not server.server_state.connections:
             return
         await asyncio.sleep(LOOK_EVERY_S)

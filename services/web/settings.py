@@ -11,7 +11,16 @@ from urllib.parse import urlsplit
 from batzen.client import Addresses
 from services.runtime.process.followed import Followed
 from services.runtime.process.service import ProcessSettings
-from services.runtime.process.settings import Form, Reader, address, directory, each_of, secret_text, text
+from services.runtime.process.settings import (
+    Form,
+    Reader,
+    address,
+    directory,
+    each_of,
+    secret_text,
+    text,
+    whole_number,
+)
 from services.runtime.rpc.channels import TOKENS_DOC
 
 
@@ -42,6 +51,8 @@ def _network(value: str) -> str:
 
 network: Form[str] = Form(_network, "address or network: 10.1.2.3 or 10.0.0.0/8")
 LOOPBACK: Final = ("127.0.0.1/32",)
+PARTING_S: Final = 2
+"""Enough for a laptop, where whoever ends a front waits for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +67,8 @@ class FrontSettings:
     assertion_issuer: str
     trusted_proxies: tuple[str, ...]
     """Whose word counts for where a request comes from."""
+    parting_s: int
+    """How long connections that are silent are waited for as the process ends."""
 
     @property
     def is_secure(self) -> bool:
@@ -92,5 +105,12 @@ class FrontSettings:
                 default=LOOPBACK,
                 shown=",".join(LOOPBACK),
                 doc="Addresses and networks of our proxies, whose `X-Forwarded-For` counts for where a browser is.",
+            ),
+            parting_s=read(
+                "BATZEN_PARTING_S",
+                whole_number(at_least=0, at_most=600),
+                default=PARTING_S,
+                doc="How many seconds a front that ends still waits for connections that are silent; what comes is "
+                "answered, as the last. With more than 75, for which any may be silent, none is closed by a restart.",
             ),
         )

@@ -148,6 +148,8 @@ RULED: Final[dict[str, Change]] = {
     "a /tmp that may grow": lambda p: drop(p.volume("gateway", "tmp"), "emptyDir", "sizeLimit"),
     # availability
     "grace shorter than the drain": lambda p: put(p.spec("gateway"), "terminationGracePeriodSeconds", to=30),
+    "a front that closes what is silent": lambda p: p.env("bff", "BATZEN_PARTING_S", "75"),
+    "a front killed while it waits": lambda p: p.env("bff", "BATZEN_PARTING_S", "90"),
     "no preStop": lambda p: drop(p.container("status"), "lifecycle"),
     "a start that may not wait": lambda p: put(p.container("status"), "startupProbe", "failureThreshold", to=10),
     "a rollout that takes first": lambda p: put(

@@ -5,9 +5,10 @@ Pods are processes with the commands, ports, probes and graces of `deploy/kubern
 
     a new pod runs → is ready → has its name → the old one loses its name and begins its preStop → SIGTERM → it ends
 
-That is `maxSurge: 1`, `maxUnavailable: 0`. Two things differ: the preStop is a parameter, so that a soak takes minutes
-and not hours, and webhooks and browsers come through balancers of connections: the one as a Service with an address of
-its own is, the other as the Gateway in front of the pages, which tries another pod where one refuses a connection.
+That is `maxSurge: 1`, `maxUnavailable: 0`. Two things differ: preStop and what fronts wait for silent connections are
+shorter, so that a soak takes minutes and not hours, and webhooks and browsers come through balancers of connections:
+the one as a Service with an address of its own is, the other as the Gateway in front of the pages, which tries another
+pod where one refuses a connection.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import asyncio
 import itertools
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final, Self
 
@@ -33,6 +34,10 @@ REPLICAS: Final = 2
 """The autoscalers' minimum."""
 PRE_STOP_S: Final = 1.0
 """In place of the manifests' 10: here a name's new addresses are known as soon as they are asked for."""
+PARTING_S: Final = 20
+"""In place of the manifests' 76: longer than the browsers and the back end here keep a silent connection (5 s), by what
+this machine may be late. Nobody waits for it to the end unless a connection is kept for longer.
+"""
 
 
 class Cluster:
@@ -121,6 +126,7 @@ class Cluster:
             for peer in SERVICES
             if (name := f"BATZEN_{peer.upper()}_ADDRESS") in self._suite.env_for(service)
         }
+        environment |= {"BATZEN_PARTING_S": str(PARTING_S)} if service in FRONTS else {}
         environment |= self._settings.get(service, {})
         pod = Pod(
             service,
@@ -201,11 +207,11 @@ async def _balancer(port: int, ready: Callable[[], Sequence[str]], pod_port: int
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-        writer.write_eof()
+    """Pass on until it is ended. OSError when it is cut, which is the end of both ways, or one side waited for ever."""
+    while data := await reader.read(65_536):
+        writer.write(data)
+        await writer.drain()
+    writer.write_eof()
 
 
 @asynccontextmanager

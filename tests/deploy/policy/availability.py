@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from services.gateway.webhooks.port import STOP_GRACE_S
 from services.orchestrator.request_runner import DRAIN_S
@@ -11,9 +12,10 @@ from services.runtime.process.service import SCHEMA_WAIT_S
 from services.runtime.rpc.health_port import LAST_WORDS_S as HEALTH_S
 from services.runtime.rpc.limits import LAST_WORDS_S, Limits
 from services.runtime.work.engine import GRACE_S
-from services.web.serving import PARTING_S
+from services.web.serving import KEEP_ALIVE_S
 from services.web.serving import STOP_GRACE_S as FRONT_GRACE_S
-from tests.deploy.manifests import Manifests, called, dig, name_of
+from services.web.settings import PARTING_S
+from tests.deploy.manifests import FRONTS, Manifests, Pod, called, dig, name_of
 from tests.deploy.policy.rule import rule
 from tests.metrics import metrics_of
 
@@ -42,11 +44,12 @@ DRAIN = {
     # Due work gets a moment, then requests, then readings.
     "orchestrator": _CALLS_S + 3 * DRAIN_S,
     "gateway": _CALLS_S + STOP_GRACE_S + GRACE_S,
-    # The health port, then streams end themselves and connections part, then answers on their way.
-    "bff": HEALTH_S + PARTING_S + FRONT_GRACE_S + CLOSE_S,
-    "console": HEALTH_S + PARTING_S + FRONT_GRACE_S + CLOSE_S,
+    # The health port, then answers on their way. Before those streams end themselves, and connections part.
+    "bff": HEALTH_S + FRONT_GRACE_S + CLOSE_S,
+    "console": HEALTH_S + FRONT_GRACE_S + CLOSE_S,
 }
-"""The longest that a process takes from SIGTERM to its end."""
+"""The longest that a process takes from SIGTERM to its end, without what a front waits for silent connections."""
+PARTING: Final = "BATZEN_PARTING_S"
 
 
 @rule
@@ -56,9 +59,22 @@ def grace_is_long_enough(manifests: Manifests) -> Iterator[str]:
         if pre_stop < PRE_STOP_MIN_S:
             yield f"{pod.name} goes {pre_stop} s after it is told to, before callers know"
         grace = dig(pod.spec, "terminationGracePeriodSeconds", default=30)
-        needed = pre_stop + DRAIN[pod.service] + SPARE_S
+        needed = pre_stop + parting(manifests, pod) + DRAIN[pod.service] + SPARE_S
         if grace < needed:
             yield f"{pod.name} is killed after {grace} s and may need {needed:.1f}"
+
+
+@rule
+def no_silent_connection_is_closed_by_a_restart(manifests: Manifests) -> Iterator[str]:
+    for pod in manifests.servers:
+        if pod.service in FRONTS and parting(manifests, pod) <= KEEP_ALIVE_S:
+            yield f"{pod.name} closes connections as it ends on which a request may be on its way"
+
+
+def parting(manifests: Manifests, pod: Pod) -> float:
+    """Return how long a pod waits for connections that are silent."""
+    said = manifests.environment(pod.spec["containers"][0]).get(PARTING, str(PARTING_S))
+    return float(said) if pod.service in FRONTS else 0.0
 
 
 @rule
