@@ -212,7 +212,7 @@ FLOWS: Final = {
     "hosted page": Flow(_on_the_page),
     "hold and capture": Flow(_held),
     "scheduled charge": Flow(_planned),
-    "several sellers": Flow(_several_sellers),
+    "several sellers": Flow(_several_sellers, has_webhooks=True),
     "refund": Flow(_refunded),
     "webhook": Flow(_webhook, has_webhooks=True),
     "dispute": Flow(_disputed, has_webhooks=True),
