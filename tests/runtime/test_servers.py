@@ -38,7 +38,7 @@ ROLE: Final = "pair"
 PASSWORD: Final = "of_the_pair"
 PORT_OF_SERVER: Final = "SELECT inet_server_port()"
 WRITE: Final = "CREATE TABLE never ()"
-QUICK_MS: Final = 1_500
+QUICK_MS: Final = 4_000
 """As long as a test has to wait for a server that fell silent; a statement of a server that answers takes less."""
 SAMPLE: Final = Path(__file__).parent / "migrations_sample"
 

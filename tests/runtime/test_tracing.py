@@ -27,6 +27,7 @@ from services.runtime.observability.trace_context import SpanRef, trace_id_of
 from services.runtime.observability.tracing import SAYABLE, UNSAYABLE, Kind, exporting, recording, said
 from services.runtime.rpc import call_context
 from services.runtime.rpc.channels import TokenDirectory, peer_channel
+from tests.eventually import WITHIN_S
 from tests.logged import said_by
 from tests.runtime.echo import SERVICE, bearer, echo, refusal, serving, unary, watch
 from tests.runtime.spans import Written, id_of, parent_of, recorded, trace_of
@@ -366,6 +367,7 @@ async def test_a_collector_that_hangs_holds_up_no_call_and_no_end(
 ) -> None:
     monkeypatch.setattr(span_export, "QUEUE_MAX", 8)
     monkeypatch.setattr(span_export, "BATCH_MAX", 4)
+    monkeypatch.setattr(span_export, "GATHER_S", WITHIN_S)  # so that four calls are one batch, however slow they are
     monkeypatch.setattr(span_export, "FLUSH_S", 0.05)
     stuck = Stuck()
     try:
@@ -373,7 +375,7 @@ async def test_a_collector_that_hangs_holds_up_no_call_and_no_end(
             with recording(stuck, service="tests", ratio=1) as exported:
                 for _ in range(4):
                     await served.unary()(HELLO)
-                assert await asyncio.to_thread(stuck.is_asked.wait, 20)
+                assert await asyncio.to_thread(stuck.is_asked.wait, WITHIN_S)
                 for _ in range(20):
                     assert await served.unary()(HELLO) == HELLO
                 assert (exported.written, exported.dropped) == (24, 12)

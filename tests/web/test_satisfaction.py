@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -156,8 +156,9 @@ async def test_the_word_for_the_payers_front_is_good_there_and_nowhere_else(suit
 
 async def test_the_page_of_figures_shows_them_to_operators(suite: Suite) -> None:
     today = datetime.now(ZURICH).date()
-    noon = datetime.combine(today - timedelta(days=400), datetime.min.time(), ZURICH)
-    await answered(suite, "main", *((score, datetime.now(UTC)) for score in (5, 4)), (1, noon))
+    # Inside and outside of the days that are shown, on whichever side of midnight they are.
+    lately, long_ago = (datetime.combine(today - timedelta(days=days), time(12), ZURICH) for days in (2, 400))
+    await answered(suite, "main", *((score, lately) for score in (5, 4)), (1, long_ago))
     token = suite.token("service", sub="shop")
 
     async with logged_in(suite, OPERATOR) as operator, logged_in(suite, READER) as reader:
