@@ -142,7 +142,8 @@ class Intent:
     """How it is split; None where the caller said no more than the fee."""
     settlement: SettlementTerms = field(default_factory=SettlementTerms)
     settled: Settled | None = None
-    """What its charge came to on the platform's balance; None until that was read, for transfers of ours alone."""
+    """What its charge came to on the platform's balance; None until that was read, for transfers of ours alone. Of a
+    charge that was captured again since it is only a part."""
     captured_parts: tuple[LineAmount, ...] = ()
     """What of each line was captured so far, where the caller said so; else it is by largest remainder."""
     kind: AttemptKind = AttemptKind.INTENT
@@ -218,6 +219,12 @@ class Intent:
     def is_destination(self) -> bool:
         """Whether Stripe itself transfers what it takes to its one seller, and takes the platform's fee back."""
         return bool(self.seller_id)
+
+    @property
+    def rate(self) -> Settled | None:
+        """By what its sellers are paid; None until all that was captured is seen on the platform's balance."""
+        is_all = self.settled is not None and self.settled.charge_minor >= self.captured_minor
+        return self.settled if is_all else None
 
     @property
     def is_doubted(self) -> bool:

@@ -22,6 +22,7 @@ from services.gateway.refunds.domain import Refund, RefundFacts
 from services.gateway.settlement.domain import Movement, MovementKind, MovementState
 from services.gateway.settlement.moves import Step, digest, fee_too_much_minor, is_seen, steps
 from services.gateway.settlement.positions import Position, allocated, positions
+from services.gateway.settlement.rates import charged_minor
 from services.gateway.settlement.seen import MovedFacts, came_with, seen, transferred_minor
 from services.shared.split import LineAmount, added, amounts_of, spread
 from services.shared.states import IntentState
@@ -402,20 +403,10 @@ class MirroredPayment:
                 self._apply_moved(attempt, intent.seller_id, moved)
 
     def _apply_moved(self, attempt: int, seller_id: str, moved: MovedFacts) -> None:
-        charge_minor = self._charged_minor(attempt, moved)
+        is_exchanged = moved.currency_code != self.currency_code
+        known = self.movements.values()
+        charge_minor = charged_minor(self.intents[attempt], known, moved) if is_exchanged else moved.amount_minor
         self.movements = seen(self.movements, moved, attempt=attempt, seller_id=seller_id, charge_minor=charge_minor)
-
-    def _charged_minor(self, attempt: int, moved: MovedFacts) -> int:
-        """Return what a movement is in the payment's currency: by the charge's rate, or that of what moved before."""
-        if moved.currency_code == self.currency_code:
-            return moved.amount_minor
-        rate = self.intents[attempt].settled
-        if rate is not None and rate.amount_minor and rate.currency_code == moved.currency_code:
-            return -(-moved.amount_minor * rate.charge_minor // rate.amount_minor)
-        alike = (
-            one for one in self.movements.values() if (one.attempt, one.currency_code) == (attempt, moved.currency_code)
-        )
-        return next((one.charged_minor(moved.amount_minor) for one in alike), moved.amount_minor)
 
     def _refund_of(self, facts: RefundFacts) -> Refund | None:
         for one in self.refunds.values():

@@ -62,10 +62,10 @@ class TransferServicer(TransferServiceServicer):
         counting = payment.intents[payment.observation.attempt]
         if not counting.captured_minor:
             raise IntentNotFound
-        if counting.settled is None:
+        if counting.rate is None:
             await self._settler.read_charge(payment, counting.attempt)
             payment = await self._payments.require(tenant_id, payment_id)
-            if payment.intents[counting.attempt].settled is None:  # Stripe books it within seconds
+            if payment.intents[counting.attempt].rate is None:  # Stripe books it within seconds
                 raise StripeUnavailable
         asked = ByHand(seller_id=seller_id, charge_minor=charge_minor, actor_id=actor_id)
         try:

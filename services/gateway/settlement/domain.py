@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 BALANCE_INSUFFICIENT: Final = "balance_insufficient"
 """Stripe's code of a transfer that the platform, or a reversal that the seller, has no money for."""
@@ -35,14 +35,35 @@ class SettlementTerms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
-    """What a charge came to on the platform's balance, before fees: in its own currency, or in another by a rate."""
+class SettledPart:
+    """What one of several captures came to on the platform's balance, before fees."""
 
     charge_minor: int
     """In the payment's currency."""
     amount_minor: int
+    """In that of the balance."""
+    create_time: datetime
+    """When Stripe booked it; what it moved with it is of the same moment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What a charge came to on the platform's balance, before fees: in its own currency, or in another by a rate."""
+
+    charge_minor: int
+    """In the payment's currency; less than was captured while not each capture is booked."""
+    amount_minor: int
     """The same in `currency_code`: their ratio is the rate by which sellers are paid."""
     currency_code: str
+    parts: tuple[SettledPart, ...] = ()
+    """Of several captures in another currency: each by the rate of its day. They add up to the whole."""
+
+    def at(self, time: datetime) -> Self:
+        """Return by what rate Stripe moved something with the charge then: that of the capture booked next to it."""
+        part = min(self.parts, key=lambda one: abs(one.create_time - time), default=None)
+        if part is None:
+            return self
+        return replace(self, charge_minor=part.charge_minor, amount_minor=part.amount_minor, parts=())
 
 
 class MovementKind(StrEnum):

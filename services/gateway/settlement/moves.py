@@ -106,11 +106,11 @@ def by_hand(
     # What Stripe transfers with the charge by itself, and was not seen yet, is not sent a second time.
     is_known = is_seen(intent, movements) or not intent.is_destination
     due_minor = max(0, position.due_minor) if is_known else 0
-    if asked.charge_minor > due_minor or intent.settled is None:
+    if asked.charge_minor > due_minor or intent.rate is None:
         raise TransferExceedsPart(field="amount", due_minor=due_minor)
     own = _of(movements, position)
     seller = _Seller(payment_id, intent, position, own, movements, counts=True, refund_ids=_ids(refunds))
-    transfer = seller.transfer(asked.charge_minor, intent.settled, is_whole=True)
+    transfer = seller.transfer(asked.charge_minor, intent.rate, is_whole=True)
     return None if transfer is None else replace(transfer, actor_id=asked.actor_id)
 
 
@@ -173,6 +173,8 @@ class _Seller:
         if self.intent.is_destination and not is_seen(self.intent, self.own):
             # Stripe moves it with the charge. What was not seen yet cannot go back.
             return self._wait(WaitReason.CHARGE) if self.position.taken_back_minor else None
+        if self._is_misread():
+            return self._wait(WaitReason.CHARGE)
         due_minor = self._due_minor()
         # Of a destination charge more comes back than is due: the fee that is given back then, too. So also of a charge
         # that was captured in parts each transfer comes back first, and all of the fee after that. What is withheld is
@@ -183,6 +185,22 @@ class _Seller:
             if back is not None:
                 return back
         return self._forth(due_minor, now) if due_minor > 0 else None
+
+    def _is_misread(self) -> bool:
+        """Whether more is taken to have come with the charge, from another currency, than was captured of it.
+
+        Then the rate is wrong by which that was read, and by such a rate nothing is taken back from a seller.
+        """
+        if not self.intent.is_destination:
+            return False
+        exchanged_minor = sum(
+            one.charge_minor
+            for one in self.own
+            if one.kind is MovementKind.TRANSFER
+            and one.origin is MovementOrigin.STRIPE
+            and one.amount_minor != one.charge_minor
+        )
+        return exchanged_minor > self.intent.captured_minor
 
     def _due_minor(self) -> int:
         if not self.counts and not self.intent.is_destination:
@@ -211,9 +229,9 @@ class _Seller:
         pay_time = None if self.intent.is_destination else self.intent.settlement.pay_time
         if pay_time is not None and now is not None and now < pay_time:
             return self._wait(WaitReason.PAY_TIME, until=pay_time)
-        if self.intent.settled is None or self.intent.settled.charge_minor < self.intent.captured_minor:
+        if self.intent.rate is None:
             return self._wait(WaitReason.CHARGE)
-        return self.transfer(minor, self.intent.settled)
+        return self.transfer(minor, self.intent.rate)
 
     def transfer(self, minor: int, settled: Settled, *, is_whole: bool = False) -> Movement | None:
         """Return the next transfer of what a seller is to get, from the charge as far as that goes; None if it is 0.
@@ -340,8 +358,8 @@ def digest(step: Step, intent: Intent) -> str:
     """Return what tells a step of an attempt from the next of the same seller, and from when it waited for less."""
     if isinstance(step, Movement):
         return f"{step.attempt}/{step.seller_id}/{step.fact}={step.amount_minor}"
-    is_booked = step.reason is WaitReason.CHARGE and intent.balance_transaction_id
-    return f"{step.attempt}/{step.seller_id}/{step.reason}{'/booked' if is_booked else ''}"
+    booked = f"/{intent.balance_transaction_id}" if step.reason is WaitReason.CHARGE else ""
+    return f"{step.attempt}/{step.seller_id}/{step.reason}{booked}"
 
 
 def fee_too_much_minor(intent: Intent, position: Position, movements: Iterable[Movement]) -> int:

@@ -28,7 +28,6 @@ from services.gateway.settlement.netting import Netting
 from services.gateway.settlement.transfers import CreateTransfer, TransferParams
 from services.gateway.settlement.way_back import RefundFee, ReverseTransfer, WayBackParams
 from services.gateway.stripe_api.client import Provider
-from services.gateway.stripe_api.money_objects import settled
 from services.gateway.stripe_api.movement_objects import charge_facts
 from services.gateway.sync.movements import MovementReader
 from services.runtime import crash_points
@@ -194,11 +193,12 @@ class Settler:
             shown = charge_facts(charge)
             if shown is not None:
                 held.apply_charge(attempt, shown)
+                rate = await self._movements.settled(charge)
+                held.intents[attempt] = replace(held.intents[attempt], settled=rate)
                 # It was captured in parts, or what it came to on the balance may be in another currency.
                 is_unseen = held.lacks_movements(attempt) or held.assumes_movements(attempt)
                 if shown.transfer_id and is_unseen:
                     await self._movements.read(held, attempt, charge)
-            held.intents[attempt] = replace(held.intents[attempt], settled=settled(charge))
             await self._store.save(held, point="settlement.charge", now=self._now(), release=True)
 
     async def _read_doubts(self, payment: MirroredPayment) -> None:

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Protocol
 
 from services.gateway.mirror.payment import MirroredPayment
-from services.gateway.settlement.domain import MovementKind
-from services.gateway.settlement.seen import MovedFacts
+from services.gateway.settlement.domain import MovementKind, Settled
+from services.gateway.settlement.seen import MovedFacts, unseen
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.money_objects import settled
 from services.gateway.stripe_api.movement_objects import backs, moved_facts
-from services.gateway.stripe_api.objects import text
+from services.gateway.stripe_api.objects import amount, text
 from services.runtime import crash_points
 from services.shared.codec import Json
 
@@ -54,10 +54,19 @@ class MovementReader:
         Without that it would be taken for so much of the payment's own.
         """
         intent = payment.intents[attempt]
-        if moved.currency_code == payment.currency_code or intent.settled is not None or not intent.charge_id:
+        is_known = intent.rate is not None or not unseen(payment.movements, moved)
+        if moved.currency_code == payment.currency_code or is_known or not intent.charge_id:
             return
         charge = await crash_points.call("movements.charge", self._provider.charges.retrieve(intent.charge_id))
-        payment.intents[attempt] = replace(intent, settled=settled(charge))
+        payment.intents[attempt] = replace(intent, settled=await self.settled(charge))
+
+    async def settled(self, charge: Json) -> Settled | None:
+        """Return what a charge, just read, came to on the platform's balance: of several captures what all came to."""
+        found = settled(charge)
+        if found is None or found.charge_minor >= amount(charge, "amount_captured"):
+            return found
+        rows = await crash_points.call("movements.captures", self._provider.balance.of(str(charge["id"])))
+        return settled(charge, rows)
 
     async def shown(self, payment: MirroredPayment, attempt: int, charge: Json) -> list[MovedFacts]:
         """Return all that Stripe shows to have moved with an attempt, the oldest first; nothing of it is applied."""

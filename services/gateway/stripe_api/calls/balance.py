@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
 from services.gateway.stripe_api import outcomes
+from services.gateway.stripe_api.objects import parts
 from services.gateway.stripe_api.transport import PAGE_SIZE, Transport
 from services.shared.codec import Json
 
@@ -27,6 +29,10 @@ class BalanceCalls:
         """Read a page of those made in [since, until), in seconds; `after` is the last of the page before."""
         created = {"gte": since} | ({"lt": until} if until is not None else {})
         return await self._page(created=created, **({"starting_after": after} if after else {}))
+
+    async def of(self, source_id: str) -> Sequence[Json]:
+        """Read those of one object: of a charge one for each of its captures, of which Stripe takes fewer than fit."""
+        return parts(await self._page(source=source_id), "data")
 
     async def _page(self, **params: str | dict[str, int]) -> Json:
         return await self._transport.get(
