@@ -95,18 +95,18 @@ class Visit:
         """Where the operator's browser is."""
         return self.request.client.host if self.request.client else ""
 
-    def form_field(self) -> str:
-        """Return the value of the hidden `request_id` of one form."""
-        return self.front.forms.field(self.session)
+    def form_field(self, *, purpose: str = "") -> str:
+        """Return the value of the hidden `request_id` of one form; with a `purpose` it is good for that alone."""
+        return self.front.forms.field(self.session, purpose=purpose)
 
-    async def form(self) -> tuple[str, Form]:
+    async def form(self, *, purpose: str = "") -> tuple[str, Form]:
         """Return the `request_id` and the fields of a form that was sent.
 
         Raises:
-            Refusal: It is none of ours, or of another session.
+            Refusal: It is none of ours, or of another session or purpose.
         """
         fields = await self.front.forms.read(self.request)
-        return self.front.forms.take(self.session, fields), fields
+        return self.front.forms.take(self.session, fields, purpose=purpose), fields
 
     async def audit(self, what: str, *, about: str = "", detail: str = "") -> None:
         """Write down what the operator looks at, or takes along, before it is shown."""

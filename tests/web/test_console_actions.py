@@ -11,6 +11,7 @@ import pytest
 from batzen.cli.starting import When
 from batzen.client import new_request_id
 from batzen.errors import PermissionDenied
+from batzen.orchestrator.v1.ops_pb2 import RESOLUTION_TRY_NOW, ResolvePaymentRequest
 from batzen.orchestrator.v1.orchestrator_pb2 import CancelPaymentRequest
 from batzen.status.v1.status_pb2 import GetPaymentRequest
 from local.suite import Suite
@@ -40,6 +41,17 @@ async def _change_approval(suite: Suite, payment_id: str, change: str) -> None:
     connection = await asyncpg.connect(plain_dsn(suite.owner_url("console")))
     try:
         await connection.execute(f"UPDATE approvals SET {change} WHERE payment_id = $1", payment_id)
+    finally:
+        await connection.close()
+
+
+async def _count_for(suite: Suite, request_id: str, payment_id: str) -> None:
+    """Count a form's id for another payment, as a front of before purposes did for who sent it there."""
+    connection = await asyncpg.connect(plain_dsn(suite.owner_url("console")))
+    try:
+        await connection.execute(
+            "INSERT INTO moved_alone VALUES ('main', $1, $2, 'operator-1', 'CHF', 100, now())", request_id, payment_id
+        )
     finally:
         await connection.close()
 
@@ -294,6 +306,60 @@ async def test_what_is_above_the_limit_in_parts_waits_for_a_second_person(suite:
     assert first.headers["location"] == repeat.headers["location"] == f"/payments/{payment_id}?asked=refund"
     assert second.headers["location"].startswith("/approvals/")
     assert await refunds_of(suite, payment_id) == [120_000]
+
+
+async def test_the_id_of_one_form_moves_nothing_by_another_so_that_all_is_counted(suite: Suite) -> None:
+    refunded, moved = await paid(suite, 50_000), []
+    held = [await paid(suite, 50_000, when=When.HOLD) for _ in range(3)]
+    wanted: list[tuple[str, str, dict[str, str]]] = [
+        (held[0], "cancel", {}),
+        (held[1], "resolve", {"way": "RESOLUTION_CANCEL"}),
+        (held[2], "capture", {"amount": "500.00", "rest": "release"}),
+        (refunded, "refund", {"amount": "100.00", "why": "REASON_DUPLICATE", "bearer": "shared"}),
+    ]
+    async with logged_in(suite) as browser:
+        first = await refund_form(browser, refunded, "400.00")
+        assert (await send(browser, f"/payments/{refunded}/refund", first, reason="why", typed="400.00")).is_redirect
+        for payment_id, action, given in wanted[:3]:
+            path = f"/payments/{payment_id}/{action}"
+            form = await reviewed(browser, path, **given) | {"request_id": first["request_id"]}
+            moved.append((await send(browser, path, form, reason="why", typed="500.00")).status_code)
+        payment_id, action, given = wanted[3]
+        form = await reviewed(browser, f"/payments/{payment_id}/{action}", **given)
+        await _count_for(suite, form["request_id"].partition(".")[0], held[0])
+        waits = await send(browser, f"/payments/{payment_id}/{action}", form, reason="why")
+
+    assert moved == [403, 403, 403]
+    assert waits.headers["location"].startswith("/approvals/"), "an id that is counted for another payment"
+    assert await refunds_of(suite, refunded) == [40_000]
+    async with suite.client("service", sub="shop") as shop:
+        asked = [await shop.status.GetPayment(GetPaymentRequest(payment_id=one)) for one in held]
+    assert [one.payment.snapshot.amounts.capturable_minor for one in asked] == [50_000] * 3
+
+
+async def test_what_another_call_under_the_id_of_a_release_came_to_settles_nothing(suite: Suite) -> None:
+    payment_id = await paid(suite, 300_000)
+    async with logged_in(suite) as browser:
+        form = await refund_form(browser, payment_id, "2500.00")
+        asked = await send(browser, f"/payments/{payment_id}/refund", form, reason="why", typed="2500.00")
+        approval = asked.headers["location"]
+        request_id = approval.rpartition("/")[2]
+        await _change_approval(
+            suite, payment_id, f"state = 'RELEASED', decided_by = '{SECOND_OPERATOR}', decide_time = ask_time"
+        )
+        async with suite.client("operator", sub="operator-9") as client:
+            await client.orchestrator_ops.ResolvePayment(
+                ResolvePaymentRequest(
+                    request_id=request_id,
+                    payment_id=payment_id,
+                    actor_id="operator-9",
+                    reason="why",
+                    resolution=RESOLUTION_TRY_NOW,
+                )
+            )
+        settled = await send(browser, f"{approval}/settle", form_of(await browser.get(approval), f"{approval}/settle"))
+
+    assert (settled.status_code, "No service has answered it yet" in settled.text) == (409, True)
 
 
 async def test_a_release_of_which_nothing_came_expires_and_anybody_may_close_it(suite: Suite) -> None:

@@ -72,6 +72,26 @@ def test_a_form_that_was_not_made_for_the_session_is_refused(value: str) -> None
         FORMS.take(_session(), {FIELD: value})
 
 
+@pytest.mark.parametrize("purpose", ["refund pay_2", "cancel pay_1", "refund pay_"])
+def test_a_form_that_is_made_for_a_purpose_is_good_for_no_other(purpose: str) -> None:
+    session = _session()
+    made = FORMS.field(session, purpose="refund pay_1")
+
+    assert FORMS.take(session, {FIELD: made}, purpose="refund pay_1") == made.partition(".")[0]
+    with pytest.raises(Refusal, match="FORM_UNKNOWN"):
+        FORMS.take(session, {FIELD: made}, purpose=purpose)
+
+
+def test_a_form_of_no_purpose_is_good_for_none_and_a_front_without_purposes_takes_all() -> None:
+    session = _session()
+    made = FORMS.field(session, purpose="refund pay_1")
+
+    assert FORMS.take(session, {FIELD: made}) == made.partition(".")[0]
+    assert FORMS.field(session, purpose="refund pay_1") != made
+    with pytest.raises(Refusal, match="FORM_UNKNOWN"):
+        FORMS.take(session, {FIELD: FORMS.field(session)}, purpose="refund pay_1")
+
+
 def test_a_signature_is_good_for_its_own_request_id_alone() -> None:
     session = _session()
     request_id, _, signature = FORMS.field(session).partition(".")

@@ -24,7 +24,7 @@ SELECT
     coalesce(sum(amount_minor) FILTER (WHERE payment_id = $2), 0)::bigint AS of_payment,
     coalesce(sum(amount_minor) FILTER (WHERE subject = $3 AND act_time > $4), 0)::bigint AS of_day
 FROM moved_alone
-WHERE tenant_id = $1 AND currency_code = $5 AND request_id <> $6
+WHERE tenant_id = $1 AND currency_code = $5 AND NOT (request_id = $6 AND payment_id = $2)
 AND (payment_id = $2 OR (subject = $3 AND act_time > $4))
 """
 _SAME: Final = """
@@ -35,6 +35,7 @@ _TAKE: Final = """
 INSERT INTO moved_alone (tenant_id, request_id, payment_id, subject, currency_code, amount_minor, act_time)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (tenant_id, request_id) DO UPDATE SET amount_minor = greatest(moved_alone.amount_minor, $6)
+WHERE moved_alone.payment_id = $3 RETURNING true
 """
 
 
@@ -57,7 +58,8 @@ class AloneStore:
     async def take(self, tenant_id: str, request_id: str, payment_id: str, moved: Money | None, *, by: str) -> bool:
         """Count it as moved alone, and return True; or return False, where a second person has to release it.
 
-        The same form sent twice is counted once.
+        The same form sent twice is counted once. Its id is of one action on one payment. By one that was counted for
+        another payment, by a front that does not look at that, nothing is moved alone.
         """
         if moved is None:
             return True
@@ -69,8 +71,8 @@ class AloneStore:
             before = await self._before(connection, tenant_id, request_id, payment_id, moved, by=by)
             if self._limits.needs_release(moved, before):
                 return False
-            await connection.execute(_TAKE, tenant_id, request_id, payment_id, by, currency, minor, self._now())
-        return True
+            row = (tenant_id, request_id, payment_id, by, currency, minor, self._now())
+            return await connection.fetchval(_TAKE, *row) is not None
 
     async def _before(
         self,

@@ -93,7 +93,7 @@ class _Asking:
         """Do what the form says, once all that it needs is there."""
         _require_writer(visit)
         visit.front.require_recent_proof(visit.session)
-        request_id, form = await visit.form()
+        request_id, form = await visit.form(purpose=self._purpose(visit))
         given = dict(form)
         if await self._room.approvals.get(visit.session.tenant_id, request_id) is not None:
             return RedirectResponse(f"/approvals/{request_id}", status_code=303)  # it waits, whatever the form says now
@@ -125,6 +125,10 @@ class _Asking:
             "again": again,
         }
         return visit.page("actions/outcome.html", values, here=HERE, status_code=outcome.trouble.status)
+
+    def _purpose(self, visit: Visit) -> str:
+        """Return what a form is made for: one id is counted once, so it is for one action on one payment alone."""
+        return f"{self._action.key} {visit.request.path_params['payment_id']}"
 
     async def _wait(self, visit: Visit, ask: Ask, request_id: str, reason: str) -> Response:
         """Keep it for a second person; refuse it where the same waits already."""
@@ -166,7 +170,7 @@ class _Asking:
             ask,
             preview,
             needs=await self._room.confirmation(visit.session, ask),
-            form=visit.form_field(),
+            form=visit.form_field(purpose=self._purpose(visit)),
             given=given,
             errors=errors or {},
         )

@@ -19,6 +19,8 @@ class Action(Protocol):
     """In the address, and in the audit."""
     title: str
     button: str
+    method: str
+    """The call that does it, as operators' actions name it: an id is of one call of each."""
 
     def inputs(self, payment: Payment, given: Mapping[str, str]) -> Sequence[Input]:
         """Return what is asked before it is looked at; nothing where there is nothing to choose."""
@@ -39,7 +41,7 @@ class Action(Protocol):
         answer = await visit.calls.orchestrator_ops.ListOperatorActions(
             ListOperatorActionsRequest(payment_id=ask.payment_id, page_size=ACTIONS_MAX), metadata=visit.word
         )
-        return {one.request_id: one.refusal for one in answer.actions}.get(request_id)
+        return {(one.method, one.request_id): one.refusal for one in answer.actions}.get((self.method, request_id))
 
     async def preview(self, visit: Visit, payment: Payment, ask: Ask) -> Preview:
         """Return what would come of it. Changes nothing."""

@@ -23,6 +23,7 @@ class Capture(Action):
     key = "capture"
     title = "Capture"
     button = "Capture"
+    method = "CapturePayment"
 
     def inputs(self, payment: Payment, given: Mapping[str, str]) -> Sequence[Input]:
         """Return how much, and what becomes of the rest."""

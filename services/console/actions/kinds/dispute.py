@@ -25,6 +25,7 @@ class AcceptDispute(Action):
     key = "accept-dispute"
     title = "Give the dispute up"
     button = "Give up"
+    method = "AcceptDispute"
 
     def inputs(self, payment: Payment, given: Mapping[str, str]) -> Sequence[Input]:
         """Return nothing: the dispute's own page leads here."""

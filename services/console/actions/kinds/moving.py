@@ -29,6 +29,7 @@ class Cancel(Action):
     key = "cancel"
     title = "Cancel the payment"
     button = "Cancel the payment"
+    method = "CancelPayment"
 
     def inputs(self, payment: Payment, given: Mapping[str, str]) -> Sequence[Input]:
         """Return nothing."""
@@ -62,6 +63,7 @@ class Retry(Action):
     key = "retry"
     title = "Try again"
     button = "Try again now"
+    method = "RetryPayment"
 
     def inputs(self, payment: Payment, given: Mapping[str, str]) -> Sequence[Input]:
         """Return how the payer pays from now on, where it is their turn."""

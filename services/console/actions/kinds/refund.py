@@ -35,6 +35,7 @@ class Refund(Action):
     key = "refund"
     title = "Refund"
     button = "Refund"
+    method = "RefundPayment"
 
     def inputs(self, payment: Payment, given: Mapping[str, str]) -> Sequence[Input]:
         """Return how much, why, at whose cost, and of which seller."""

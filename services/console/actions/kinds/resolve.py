@@ -57,6 +57,7 @@ class Resolve(Action):
     key = "resolve"
     title = "Resolve"
     button = "Resolve"
+    method = "ResolvePayment"
 
     def inputs(self, payment: Payment, given: Mapping[str, str]) -> Sequence[Input]:
         """Return the ways; surplus only where there is some."""
