@@ -9,22 +9,25 @@ from typing import Any
 
 import pytest
 
-from batzen.gateway.v1 import split_pb2
+from batzen.gateway.v1 import intents_pb2, split_pb2
 from batzen.type.v1 import money_pb2
 from sandbox.control import SandboxControl
+from services.gateway.ledger.domain import Account
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.settlement.domain import Movement, MovementKind, Settled, SettledPart, Wait, WaitReason
+from services.gateway.settlement.positions import captured_of_lines
 from services.gateway.settlement.seen import MovedFacts
 from services.gateway.stripe_api.money_objects import settled
 from services.shared import codec
 from services.shared.codec import Json
 from services.shared.split import Split
 from tests.eventually import eventually
-from tests.gateway.settling import TENANT, emptied
+from tests.gateway.samples import refused
+from tests.gateway.settling import TENANT, emptied, part
 from tests.gateway.test_dispute_settlement import AT_WITHDRAWAL
 from tests.gateway.test_positions import line
 from tests.gateway.test_refund_rules import NOW, paid
-from tests.gateway.test_refund_ways import Refunding, refunding
+from tests.gateway.test_refund_ways import Refunding, lines, refunding
 
 __all__ = ["refunding"]
 
@@ -107,6 +110,46 @@ async def test_what_a_dispute_took_of_a_hold_captured_in_parts_is_given_again_in
     assert await refunding.destination_in_parts(payment_id) == taken
     account = await refunding.replica.parts.provider.own_account_id()
     await emptied(stripe, account)
+
+
+async def test_captures_that_name_lines_and_captures_that_do_not_follow_one_another_and_nothing_is_of_no_line(
+    refunding: Refunding,
+) -> None:
+    """70.00 and 30.00: 60.00 of both are 42.00 and 18.00, then 20.00 of the first, then what is left of both."""
+    seller_id = await refunding.seller()
+    named = [*part(seller_id, 7_000, line_id="a").lines, *part(seller_id, 3_000, line_id="b").lines]
+    payment_id = await refunding.payments.held(
+        seller_id=seller_id, seller_parts=[split_pb2.SellerPart(seller_id=seller_id, lines=named)]
+    )
+
+    def asked(minor: int, *, is_final: bool = False, **of_lines: int) -> intents_pb2.CaptureIntentRequest:
+        return refunding.payments.capture_request(
+            payment_id, minor, final_capture=is_final, line_amounts=lines(**of_lines)
+        )
+
+    async def captured_by(request: intents_pb2.CaptureIntentRequest) -> tuple[int, ...]:
+        await capture(request)
+        known = await refunding.replica.parts.store.require(TENANT, payment_id)
+        return tuple(captured_of_lines(known.intents[1]).values())
+
+    capture = refunding.payments.gateway.CaptureIntent
+    assert await captured_by(asked(6_000)) == (4_200, 1_800)
+    for field, of_lines, metadata in (
+        ("line_amounts[0]", {"a": 4_000}, {"capturable_minor": "2800"}),
+        ("line_amounts[1].line_id", {"b": 1_000, "c": 3_000}, {}),
+    ):
+        code, _, refused_field, said = await refused(capture(asked(4_000, **of_lines)))
+        assert (refused_field, said) == (field, metadata), code
+    assert await captured_by(asked(2_000, a=2_000)) == (6_200, 1_800)
+    assert await captured_by(asked(2_000, is_final=True)) == (7_000, 3_000)
+    await refunding.stripe.settle()
+    await refunding.payments.synced(payment_id)
+
+    assert await refunding.destination_in_parts(payment_id) == (0, 0)
+    known = await refunding.replica.parts.store.require(TENANT, payment_id)
+    [position] = known.positions(1)
+    assert (position.owed_minor, position.moved_minor) == (8_500, 8_500)
+    assert Account.PAYER_SURPLUS not in {one.place.account for one in known.books.sums if one.amount_minor}
 
 
 def booking(amount_minor: int, rate: str | None, *, create_time: datetime = FIRST_TIME, **fields: object) -> Json:

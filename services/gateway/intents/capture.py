@@ -7,7 +7,7 @@ apart. What was captured before is kept with the call, as a second witness.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from services.errors import FieldInvalid
@@ -23,13 +23,14 @@ from services.gateway.errors import (
 from services.gateway.intents.attempts import EXPANDED, apply_settled, settle
 from services.gateway.intents.domain import Intent
 from services.gateway.mirror.payment import MirroredPayment
+from services.gateway.settlement.positions import captured_of_lines, split_of
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.currencies import to_stripe
 from services.gateway.stripe_api.intent_objects import intent_facts
 from services.gateway.stripe_api.metadata import CAPTURE_CALL_ID
 from services.gateway.stripe_api.objects import metadata, text
 from services.shared.codec import Json
-from services.shared.split import LineAmount, added
+from services.shared.split import LineAmount, added, amounts_of
 from services.shared.states import IntentState
 
 
@@ -42,7 +43,7 @@ class CaptureIntentParams(Params):
     application_fee_minor: int
     final_capture: bool
     line_amounts: tuple[LineAmount, ...] = ()
-    """What of it falls to each line; empty for by largest remainder over all that was captured."""
+    """What of it falls to each line; empty for by largest remainder over what is left of them."""
     attempt: int = 0
     intent_id: str = ""
     captured_before_minor: int = 0
@@ -72,6 +73,7 @@ class CaptureIntent(Operation[CaptureIntentParams, MirroredPayment]):
         if intent is None or not intent.is_made:
             raise IntentNotFound
         _check(intent, asked)
+        _check_lines(intent, asked.line_amounts)
         return replace(
             asked,
             attempt=intent.attempt,
@@ -109,7 +111,7 @@ class CaptureIntent(Operation[CaptureIntentParams, MirroredPayment]):
         payment.intents[asked.attempt] = replace(
             known,
             captured_fee_minor=fees_minor,
-            captured_parts=added(known.captured_parts, asked.line_amounts),
+            captured_parts=_parts(known, asked),
         )
         apply_settled(payment, asked.attempt, answer)
         return {"intent_id": text(answer, "id")}
@@ -132,6 +134,32 @@ def _check(intent: Intent, asked: CaptureIntentParams) -> None:
     leaves_some = asked.amount_minor < intent.capturable_minor
     if leaves_some and not asked.final_capture and not _is_repeatable(intent):
         raise CaptureNotRepeatable(field="final_capture", capturable_minor=intent.capturable_minor)
+
+
+def _check_lines(intent: Intent, asked: Sequence[LineAmount]) -> None:
+    """Raise what forbids that so much of each line is captured."""
+    captured = captured_of_lines(intent)
+    left = {line.line_id: line.gross_minor - captured[line.line_id] for line in split_of(intent).lines}
+    step_minor = split_of(intent).step_minor
+    for number, one in enumerate(asked):
+        if one.line_id not in left:
+            raise FieldInvalid(field=f"line_amounts[{number}].line_id", detail="must be a line of the charge")
+        if one.amount_minor % step_minor:
+            detail = f"must be a multiple of {step_minor}"
+            raise FieldInvalid(field=f"line_amounts[{number}].amount_minor", detail=detail)
+        if one.amount_minor > left[one.line_id]:
+            raise CaptureExceedsCapturable(field=f"line_amounts[{number}]", capturable_minor=max(0, left[one.line_id]))
+
+
+def _parts(known: Intent, asked: CaptureIntentParams) -> tuple[LineAmount, ...]:
+    """Return what of each line was captured after one that names lines: with what those before came to, named or not.
+
+    The mirror may show this capture already, so what was captured before is what the call found then.
+    """
+    if not asked.line_amounts:
+        return known.captured_parts
+    before = captured_of_lines(replace(known, captured_minor=asked.captured_before_minor))
+    return added(amounts_of(before), asked.line_amounts)
 
 
 def _is_repeatable(intent: Intent) -> bool:

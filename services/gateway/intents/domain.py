@@ -145,7 +145,8 @@ class Intent:
     """What its charge came to on the platform's balance; None until that was read, for transfers of ours alone. Of a
     charge that was captured again since it is only a part."""
     captured_parts: tuple[LineAmount, ...] = ()
-    """What of each line was captured so far, where the caller said so; else it is by largest remainder."""
+    """What of each line was captured by the last capture that said so, with all before it; what was captured since, or
+    all where none said so, is by largest remainder."""
     kind: AttemptKind = AttemptKind.INTENT
     is_setup: bool = False
     """It keeps a method and takes no money; the amount is what is charged later."""

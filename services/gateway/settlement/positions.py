@@ -119,7 +119,7 @@ def lines_of(intent: Intent, refunds: Iterable[Refund]) -> tuple[LineStanding, .
 def became_of(intent: Intent, refunds: Iterable[Refund], disputes: Iterable[Taken]) -> tuple[LineStanding, ...]:
     """Return what became of each line of an attempt, given what disputes took of it."""
     split = split_of(intent)
-    captured = _captured(intent, split)
+    captured = captured_of_lines(intent)
     found = {line.line_id: LineStanding(line=line, captured_minor=captured[line.line_id]) for line in split.lines}
     for refund in refunds:
         if refund.attempt == intent.attempt and refund.state in ON_ITS_WAY:
@@ -178,11 +178,18 @@ def moved_minor(movements: Iterable[Movement], attempt: int, seller_id: str) -> 
     )
 
 
-def _captured(intent: Intent, split: Split) -> dict[str, int]:
-    if intent.captured_parts:
-        told = {part.line_id: part.amount_minor for part in intent.captured_parts}
-        return {line.line_id: told.get(line.line_id, 0) for line in split.lines}
-    return split.of_amount(intent.captured_minor)
+def captured_of_lines(intent: Intent) -> dict[str, int]:
+    """Return what of each line of an attempt was captured: as its captures said, and of what they did not, its share.
+
+    So none of what was taken is of no line, whichever capture names lines and whichever does not.
+    """
+    split = split_of(intent)
+    told = {part.line_id: part.amount_minor for part in intent.captured_parts}
+    if not told:
+        return split.of_amount(intent.captured_minor)
+    left = {line.line_id: max(0, line.gross_minor - told.get(line.line_id, 0)) for line in split.lines}
+    more = spread(max(0, intent.captured_minor - sum(told.values())), left, step_minor=split.step_minor)
+    return {line_id: told.get(line_id, 0) + more[line_id] for line_id in left}
 
 
 def _refunded(line: LineStanding, bearer: Bearer, amount_minor: int) -> LineStanding:
