@@ -63,9 +63,20 @@ class PaymentSessions:
         return secrets.counting
 
     async def refresh(self, session: pb.PaymentSession) -> None:
-        """Put that into a session that was stored without, where the payer may still need it."""
-        if is_payers_turn(session.payment):
-            await self.fill(session)
+        """Put that into a session that was stored without, where the payer may still need it.
+
+        Where their bank is, is of what was submitted last. An answer that was given before says nothing of that; one by
+        which the payer was sent to their bank has a secret that would confirm it, too.
+        """
+        if not is_payers_turn(session.payment):
+            return
+        await self.fill(session)
+        plan = await self._store.read(call_context.current_tenant(), session.payment.payment_id, payer_id=None)
+        if plan is not None and stands(session.payment, plan):
+            return
+        session.ClearField("next_action")
+        if session.payment.state == payment_pb2.PAYMENT_STATE_REQUIRES_ACTION:
+            redact(session)
 
 
 def _is_so(session: pb.PaymentSession, plan: Plan) -> bool:
@@ -81,6 +92,12 @@ def redact(session: pb.PaymentSession) -> None:
     """Take out what only the payer may have."""
     for name in ("client_secret", "checkout_url", "next_action"):
         session.ClearField(name)
+
+
+def stands(payment: status_pb2.Payment, plan: Plan) -> bool:
+    """Whether a payment still stands as an answer of before says: at that revision, and with nothing begun since."""
+    state = payment_pb2.PaymentState.Value(f"PAYMENT_STATE_{plan.latest_snapshot.state}")
+    return (payment.revision, payment.state) == (plan.revision, state)
 
 
 def is_payers_turn(payment: status_pb2.Payment) -> bool:

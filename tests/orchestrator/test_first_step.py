@@ -50,6 +50,7 @@ def first_step(plan: Plan) -> FirstStep:
         without=WITHOUT_ATTEMPT,
         kinds=frozenset({AttemptKind.INTENT}),
         changes=transitions.submitted_changes(),
+        course_changes={"submitted_by": "the first"},
     )
 
 
@@ -78,6 +79,7 @@ async def test_it_is_saved_with_the_request(store: Store, clock: Clock) -> None:
     assert (accepted.is_new, accepted.is_step_taken) == (True, True)
     assert accepted.plan is not None
     assert accepted.plan.latest_snapshot == transitions.submitted(WAITING)
+    assert accepted.plan.course == replace(plan.course, submitted_by="the first")
     assert accepted.plan.pending == [first_step(plan).transition(transitions.submitted(WAITING))]
     kept = await store.read("main", plan.payment_id, payer_id=None)
     assert kept is not None
@@ -98,7 +100,11 @@ async def is_only_kept(store: Store, plan: Plan, clock: Clock) -> bool:
     assert before is not None
     assert after is not None
     assert written is not None
-    is_same = (after.latest_snapshot, after.pending) == (before.latest_snapshot, before.pending)
+    is_same = (after.latest_snapshot, after.course, after.pending) == (
+        before.latest_snapshot,
+        before.course,
+        before.pending,
+    )
     return accepted.is_new and not accepted.is_step_taken and not written.calling and is_same
 
 

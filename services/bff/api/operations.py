@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from batzen.errors import LASTING, BatzenError, ResourceExhausted
+from batzen.errors import LASTING, BatzenError, ResourceExhausted, by_reason
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.status.v1 import status_pb2
 from batzen.type.v1.payment_pb2 import PaymentState
@@ -29,6 +29,14 @@ DECIDED: Final = frozenset(
     }
 )
 """How a payment stands of which a method was taken; one whose bank asks for its payer is asked for once more."""
+
+
+PAYERS_TURN: Final = frozenset(
+    {PaymentState.PAYMENT_STATE_REQUIRES_PAYMENT_METHOD, PaymentState.PAYMENT_STATE_REQUIRES_ACTION}
+)
+"""How a payment stands of which a method may be submitted."""
+LOOKED_BACK_MAX: Final = 100
+"""Revisions before the current one among which the payer's last turn is looked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +89,22 @@ class Operations:
         """Return a payment as it stands."""
         request = status_pb2.GetPaymentRequest(payment_id=payment_id)
         return (await self._front.peers.calls.status.GetPayment(request, metadata=asker.metadata)).payment
+
+    async def turn(self, asker: Asker, payment: status_pb2.Payment) -> int:
+        """Return at which revision it is the payer's turn, or was last; 0 where it was long ago."""
+        if payment.state in PAYERS_TURN:
+            return payment.revision
+        request = status_pb2.ListTransitionsRequest(
+            payment_id=payment.payment_id,
+            after_revision=max(0, payment.revision - 1 - LOOKED_BACK_MAX),
+            page_size=LOOKED_BACK_MAX,
+        )
+        try:
+            answer = await self._front.peers.calls.status.ListTransitions(request, metadata=asker.metadata)
+        except by_reason["REVISION_COMPACTED"]:
+            return 0
+        turns = [one.revision for one in answer.transitions if one.state in PAYERS_TURN]
+        return max((one for one in turns if one < payment.revision), default=0)
 
     async def session(self, asker: Asker, *, payment_id: str = "", stripe_id: str = "") -> pb.PaymentSession:
         """Return what the payer needs to go on, of a payment by its id or by one at Stripe."""

@@ -65,7 +65,7 @@ def all_commands(
     attempts, sessions = Attempts(steps, outbox, peers, now=now), PaymentSessions(store, outbox, peers)
     return Registry(
         StartPayment(steps, due_steps, outbox, sessions, peers, abandoned_after=abandoned_after),
-        SubmitPayment(outbox, peers, declines, now=now),
+        SubmitPayment(store, outbox, peers, declines, now=now),
         CapturePayment(captures, outbox),
         CancelPayment(steps, captures, outbox),
         ReschedulePayment(outbox, now=now),

@@ -16,6 +16,7 @@ from services.orchestrator.domain import timings, transitions
 from services.orchestrator.domain.errors import (
     HostedCheckoutRequired,
     MethodRefused,
+    PaymentNotFound,
     PaymentState,
     PriceChanged,
     SubmitExpired,
@@ -28,6 +29,7 @@ from services.orchestrator.domain.plan import FirstStep, Plan, Request, RequestK
 from services.orchestrator.domain.policies import SUBMIT_AGE_MAX
 from services.orchestrator.peers import Peers
 from services.orchestrator.peers.refusals import REQUEST_EXPIRED, STRIPE_REFUSED, is_of_the_method
+from services.orchestrator.sessions import stands
 from services.orchestrator.storage.store import Acceptance, Store
 from services.orchestrator.transition_outbox import TransitionOutbox
 from services.orchestrator.unit_of_work import UnitOfWork
@@ -51,8 +53,15 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
     """A submit of which nothing was heard may have been followed by a cancel, which then is what its payer wants."""
 
     def __init__(
-        self, outbox: TransitionOutbox, peers: Peers, declines: DeclineLimits, *, now: Callable[[], datetime]
+        self,
+        store: Store,
+        outbox: TransitionOutbox,
+        peers: Peers,
+        declines: DeclineLimits,
+        *,
+        now: Callable[[], datetime],
     ) -> None:
+        self._store = store
         self._outbox = outbox
         self._peers = peers
         self._declines = declines
@@ -130,6 +139,7 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
             currency_code=None if expected is None else expected.currency_code,
             timing=timing(message.expected_timing) if message.expected_timing else None,
             changes=transitions.submitted_changes(),
+            course_changes={"submitted_by": request.derived_id},
         )
 
     async def perform(self, work: UnitOfWork, request: Request, message: SubmitPaymentRequest) -> SubmitPaymentResponse:
@@ -144,6 +154,7 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
             _refuse_of_another_timing(plan, request, message)
             await self._withdraw_if_tried_out(plan, request)
             await self._peers.bookings.check_payable(plan)
+            plan.course = replace(plan.course, submitted_by=request.derived_id)
             work.enqueue(transitions.submitted(plan.latest_snapshot), self._submitted(request, message).fact)
             await work.save("submit.begin", request=request)
         confirming = self._peers.gateway.confirm_intent(
@@ -171,6 +182,8 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
             await self._declines.note(work.plan, fingerprint=answer.declined_fingerprint)
         response = SubmitPaymentResponse(payment=await self._outbox.payment(work))
         if answer.redirect_url is not None:
+            if plan.course.submitted_by != request.derived_id:  # carried on after another, whose bank it leads to
+                raise PaymentState(state=plan.latest_snapshot.state)
             response.next_action.redirect_url = answer.redirect_url
         return response
 
@@ -227,10 +240,19 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
         answer.ClearField("next_action")
 
     async def refresh(self, request: Request, message: SubmitPaymentRequest, answer: SubmitPaymentResponse) -> None:
-        """Say anew where the payer has to go."""
+        """Say anew where the payer has to go, while that is for what this request submitted.
+
+        Raises `PaymentState` where something was paid with since, or the payment changed: who confirms at the bank that
+        is asked now confirms that.
+        """
         if answer.payment.state != payment_pb2.PAYMENT_STATE_REQUIRES_ACTION:
             return
         secrets = await self._peers.gateway.secrets(request.payment_id)
+        plan = await self._store.read(request.key.tenant_id, request.payment_id, payer_id=None)
+        if plan is None:
+            raise PaymentNotFound
+        if plan.course.submitted_by != request.derived_id or not stands(answer.payment, plan):
+            raise PaymentState(state=plan.latest_snapshot.state)
         if secrets.redirect_url is not None:
             answer.next_action.redirect_url = secrets.redirect_url
 

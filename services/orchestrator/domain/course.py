@@ -15,6 +15,8 @@ class Course:
 
     collection: Collection | None = None
     """How the method is collected now, if another way than the terms say was taken since."""
+    submitted_by: str = ""
+    """The submit that began last, by the id that is derived from it: where the payer's bank is, is of that one."""
     turn_time: datetime | None = None
     """When the payer's turn came back to them after a plan of ours; their time is counted from then."""
     charge_time: datetime | None = None

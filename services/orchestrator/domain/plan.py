@@ -145,6 +145,8 @@ class FirstStep:
     """It is taken of a payment of this timing; None of one of any."""
     changes: Mapping[str, object]
     """What it changes of the stored snapshot of a payment that needs nobody's attention."""
+    course_changes: Mapping[str, object]
+    """What it changes of the stored course."""
     decline_count: int | None = None
     """It is taken of a payment that was declined as often and no more; None where that does not matter."""
 

@@ -136,6 +136,7 @@ counted AS (
         due_time = CASE WHEN s.free THEN {_until(":shift", ":lease")} ELSE p.due_time END,
         latest_snapshot = CASE WHEN s.is_taken THEN p.latest_snapshot || :step_changes::jsonb
             ELSE p.latest_snapshot END,
+        course = CASE WHEN s.is_taken THEN p.course || :step_course_changes::jsonb ELSE p.course END,
         trace_context = coalesce(:trace_context, p.trace_context)
     FROM request, step s WHERE p.tenant_id = :tenant_id AND p.payment_id = :payment_id
     RETURNING s.free, s.is_taken, s.led_by, {_COLUMNS}, s.outbox),

@@ -116,6 +116,7 @@ class Store:
             step_currency=first_step.currency_code if first_step else None,
             step_timing=first_step.timing if first_step else None,
             step_changes=json.dumps(first_step.changes) if first_step else None,
+            step_course_changes=json.dumps(first_step.course_changes) if first_step else None,
             step_id=first_step.request_id if first_step else None,
             step_fact=first_step.fact if first_step else None,
         )

@@ -57,20 +57,14 @@ class LegacyPayments:
         return views.checkout_session(session, body.booking_id)
 
     async def confirm(self, asker: Who, rates: Rates, body: models.Confirm, key: Key = None) -> Answer:
-        """Submit a method. Without a key, a repeat for the same attempt after as many declines is one."""
+        """Submit a method. Without a key, it is a repeat until it is the payer's turn again."""
         payment = await self.named(asker, body)
         await rates.take_payment(asker, payment.payment_id)
         method = body.payment_method_id or body.confirmation_token_id
         if not method:
             raise Refusal(400, "FIELD_MISSING", field="paymentMethodId")
         self._operations.check_returns(asker, returnUrl=body.return_url)
-        snapshot = payment.snapshot
-        # After a decline the same card may be tried once more; a lost answer is asked for again by the same id.
-        seen = () if body.amount_minor is None else (body.amount_minor, body.currency)
-        tried = (payment.payment_id, snapshot.attempt, snapshot.decline_count, method, *seen)
-        # A key is of what was asked: another payment that has the booking's name by now is not paid by a repeat.
         request = pb.SubmitPaymentRequest(
-            request_id=of_key(asker, "confirm", key) if key else of_content(asker, "confirm", tried),
             payment_id=payment.payment_id,
             return_url=body.return_url or self._operations.return_url(payment.payment_id),
             keep_method=body.save_payment_method,
@@ -82,6 +76,9 @@ class LegacyPayments:
             request.payment_method_id = method
         else:
             request.confirmation_token_id = method
+        # A key is of what was asked: another payment that has the booking's name by now is not paid by a repeat.
+        derived = "" if key else await self._derived_of_submit(asker, payment, request)
+        request.request_id = of_key(asker, "confirm", key) if key else derived
         try:
             submitted = await self._operations.submit(asker, request)
         except (*LASTING, ResourceExhausted) as refusal:
@@ -161,6 +158,15 @@ class LegacyPayments:
             on_open_payment=pb.ON_OPEN_PAYMENT_RETURN_EXISTING,
         )
         return await self._operations.start(asker, request)
+
+    async def _derived_of_submit(self, asker: Asker, payment: Payment, request: pb.SubmitPaymentRequest) -> str:
+        """Return the request id of a submit without a key: of caller, all that it asks for, and the payer's turn.
+
+        A lost answer is asked for again by the same id, also once it was paid. Where it is the payer's turn once more,
+        after a decline, a refusal that is over or another card, the same card is another submit.
+        """
+        turn = await self._operations.turn(asker, payment)
+        return of_content(asker, "confirm", turn, request.SerializeToString(deterministic=True).hex())
 
     async def _derived(self, asker: Asker, body: models.CreateIntent) -> str:
         """Return the request id of a start without a key: of caller, booking and body.
