@@ -345,14 +345,20 @@ async def test_a_start_that_the_platform_refuses_makes_nothing(world: World) -> 
         assert (await stub.StartPayment(start(booking_ids=[booked]))).session.client_secret
 
 
-async def test_a_submit_that_the_platform_refuses_is_the_payers_turn_still(world: World, journeys: Journeys) -> None:
+async def test_a_submit_that_the_platform_refuses_is_the_payers_turn_still_and_is_asked_about_again(
+    world: World, journeys: Journeys
+) -> None:
     platform, booked = Platform(), booking()
     async with checked(world, platform) as stub:
         payment_id = (await stub.StartPayment(start(booking_ids=[booked]))).session.payment.payment_id
         platform.answer = booking_check_pb2.CheckPayableResponse(booking_id=booked)
-        assert (await refused(stub.SubmitPayment(submit(payment_id)))).reason == "BOOKING_NOT_PAYABLE"
-    assert state_of(await journeys.payment(payment_id)) == "REQUIRES_PAYMENT_METHOD"
-    assert await journeys.charges(payment_id) == []
+        asked = submit(payment_id)
+        assert (await refused(stub.SubmitPayment(asked))).reason == "BOOKING_NOT_PAYABLE"
+        assert state_of(await journeys.payment(payment_id)) == "REQUIRES_PAYMENT_METHOD"
+        assert await journeys.charges(payment_id) == []
+        platform.answer = booking_check_pb2.CheckPayableResponse(payable=True)
+        assert state_of((await stub.SubmitPayment(asked)).payment) == "SUCCEEDED"
+    assert len(await journeys.charges(payment_id)) == 1
 
 
 async def test_a_charge_that_the_platform_refuses_is_put_off_and_an_operator_sees_it(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
@@ -104,38 +103,6 @@ async def test_a_payment_that_waits_for_its_bank_is_no_success(shop: Shop) -> No
 
     assert (answer["success"], answer["requiresAction"], answer["code"]) == (False, True, "REQUIRES_ACTION")
     assert answer["redirectUrl"].startswith("http")
-
-
-async def test_the_card_that_was_picked_last_is_charged_though_it_was_picked_before(suite: Suite, shop: Shop) -> None:
-    """Its payer came back from the bank of each card without a word, which is no decline."""
-    intent = await posted(shop, "create-intent", a_booking())
-
-    async def picked(card: str) -> tuple[Any, str]:
-        body = {"paymentId": intent["paymentId"], "paymentMethodId": card}
-        answer = await shop.payer.post("/api/payments/confirm", json=body)
-        payment = (await shop.payer.get(f"/v1/payments/{intent['paymentId']}")).json()
-        return answer.json(), payment["method"]["last4"]
-
-    first, card = await picked("pm_card_threeDSecure2Required")
-    _, other = await picked("pm_card_authenticationRequired")
-    again, asked_about = await picked("pm_card_threeDSecure2Required")
-    await suite.sandbox.authenticate(intent["paymentIntentId"], succeed=True)
-    await shop.service.post(f"/v1/payments/{intent['paymentId']}/sync", json={}, headers=key())
-    paid = (await shop.payer.get(f"/v1/payments/{intent['paymentId']}")).json()
-
-    assert card != other
-    assert (again, asked_about) == (first, card)
-    assert (paid["state"], paid["method"]["last4"]) == ("SUCCEEDED", card)
-
-
-async def test_a_confirm_without_a_key_that_is_clicked_twice_is_one(shop: Shop) -> None:
-    intent = await posted(shop, "create-intent", a_booking())
-    body = {"paymentId": intent["paymentId"], "paymentMethodId": "pm_card_chargeDeclined"}
-    first, second = await asyncio.gather(*(shop.payer.post("/api/payments/confirm", json=body) for _ in range(2)))
-    payment = (await shop.payer.get(f"/v1/payments/{intent['paymentId']}")).json()
-
-    assert (first.status_code, first.json()) == (second.status_code, second.json())
-    assert payment["decline_count"] == 1
 
 
 async def test_a_booking_whose_payment_was_called_off_is_paid_for_by_another(shop: Shop) -> None:

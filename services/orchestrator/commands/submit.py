@@ -14,6 +14,7 @@ from services.orchestrator.commands.command import Command, Withdrawn
 from services.orchestrator.decline_limits import DeclineLimits
 from services.orchestrator.domain import timings, transitions
 from services.orchestrator.domain.errors import (
+    BookingNotPayable,
     HostedCheckoutRequired,
     MethodRefused,
     PaymentNotFound,
@@ -153,7 +154,7 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
             _refuse_of_another_price(plan, request, message)
             _refuse_of_another_timing(plan, request, message)
             await self._withdraw_if_tried_out(plan, request)
-            await self._peers.bookings.check_payable(plan)
+            await self._withdraw_unless_payable(plan)
             plan.course = replace(plan.course, submitted_by=request.derived_id)
             work.enqueue(transitions.submitted(plan.latest_snapshot), self._submitted(request, message).fact)
             await work.save("submit.begin", request=request)
@@ -200,6 +201,13 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
         except (HostedCheckoutRequired, TooManyDeclines) as refusal:
             raise Withdrawn(refusal) from refusal
 
+    async def _withdraw_unless_payable(self, plan: Plan) -> None:
+        """Ask the platform, which may let the same submit go ahead later: nothing of the payment says when."""
+        try:
+            await self._peers.bookings.check_payable(plan)
+        except BookingNotPayable as refusal:
+            raise Withdrawn(refusal) from refusal
+
     async def _refused(
         self, work: UnitOfWork, request: Request, message: SubmitPaymentRequest, refusal: Refusal
     ) -> ServiceError:
@@ -240,10 +248,9 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
         answer.ClearField("next_action")
 
     async def refresh(self, request: Request, message: SubmitPaymentRequest, answer: SubmitPaymentResponse) -> None:
-        """Say anew where the payer has to go, while that is for what this request submitted.
+        """Say anew where the payer has to go.
 
-        Raises `PaymentState` where something was paid with since, or the payment changed: who confirms at the bank that
-        is asked now confirms that.
+        Raises `PaymentState` where something else was submitted since: the bank that is asked now would confirm that.
         """
         if answer.payment.state != payment_pb2.PAYMENT_STATE_REQUIRES_ACTION:
             return

@@ -8,7 +8,8 @@ from typing import Annotated, Final, TypeAlias
 from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
-from batzen.errors import LASTING, BatzenError, ResourceExhausted
+from batzen.client import new_request_id
+from batzen.errors import LASTING, BatzenError, FailedPrecondition, NotFound, ResourceExhausted
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.status.v1.status_pb2 import Payment
 from services.bff.api.legacy import models, views
@@ -52,8 +53,8 @@ class LegacyPayments:
         session = await self._open(asker, body, pb.COLLECTION_CHECKOUT, key)
         payment = session.payment
         await rates.take_payment(asker, payment.payment_id)
-        request_id = of_content(asker, "page", payment.payment_id, payment.snapshot.attempt)
-        session = await self._operations.offer_page(asker, session, request_id=request_id)
+        # There is one page at a time, whoever asks how often; and what refused one may be over by now.
+        session = await self._operations.offer_page(asker, session, request_id=new_request_id())
         return views.checkout_session(session, body.booking_id)
 
     async def confirm(self, asker: Who, rates: Rates, body: models.Confirm, key: Key = None) -> Answer:
@@ -157,7 +158,15 @@ class LegacyPayments:
             display_locales=DISPLAY_LOCALES,
             on_open_payment=pb.ON_OPEN_PAYMENT_RETURN_EXISTING,
         )
-        return await self._operations.start(asker, request)
+        try:
+            return await self._operations.start(asker, request)
+        except (NotFound, FailedPrecondition):
+            if key:
+                raise
+            # It may be a refusal of long ago that is over: the seller can be paid by now. However many ask anew, the
+            # booking has one open payment, which is returned.
+            request.request_id = new_request_id()
+            return await self._operations.start(asker, request)
 
     async def _derived_of_submit(self, asker: Asker, payment: Payment, request: pb.SubmitPaymentRequest) -> str:
         """Return the request id of a submit without a key: of caller, all that it asks for, and the payer's turn.
