@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +32,11 @@ FIELD: Final = re.compile(r'action="([^"]+)"[^>]*>\s*<input type="hidden" name="
 async def shop(suite: Suite) -> AsyncIterator[Shop]:
     async with a_shop(suite) as made:
         yield made
+
+
+@pytest.fixture
+def payer_id() -> str:
+    return f"payer_{new_request_id()}"
 
 
 def forms(html: str) -> dict[str, str]:
@@ -182,6 +188,52 @@ async def test_a_payment_that_is_cancelled_says_so_and_cannot_be_paid_from_a_pag
     assert (answer.status_code, answer.headers.get("location")) == (303, f"/pay/{payment_id}")
     assert "The payment was cancelled" in over.text
     assert "You have not been charged" in over.text
+
+
+async def test_a_planned_payment_is_called_off_on_its_page_by_a_form_that_says_what_it_means(
+    suite: Suite, shop: Shop, payer_id: str
+) -> None:
+    await payers.keep(suite, payer_id, "pm_card_visa")
+    later = (datetime.now(UTC) + timedelta(days=7)).isoformat()
+    payment_id = await payers.started(shop, payer_id=payer_id, timing="SCHEDULED", charge_time=later)
+    async with shop.browser(payment_id, payer_id=payer_id) as browser:
+        method = await browser.get(f"/pay/{payment_id}/method")
+        [card] = set(re.findall(r'value="(pm_\w+)"', method.text))
+        confirm = await browser.get(f"/pay/{payment_id}/confirm", params={"method": card})
+        await browser.post(f"/pay/{payment_id}/submit", data=paying(confirm.text, payment_id, card))
+        planned = await browser.get(f"/pay/{payment_id}")
+        body = {"request_id": forms(planned.text)[f"/pay/{payment_id}/cancel"]}
+        answers = [await browser.post(f"/pay/{payment_id}/cancel", data=body) for _ in range(2)]
+        over = await browser.get(f"/pay/{payment_id}")
+
+    assert "Your card will not be charged" in planned.text
+    assert [one.status_code for one in answers] == [303, 303]
+    assert "The payment was cancelled" in over.text
+    assert f"/pay/{payment_id}/cancel" not in forms(over.text)
+
+
+async def test_a_form_of_a_card_that_another_followed_leads_to_a_page_that_names_the_card_the_bank_asks_about(
+    suite: Suite, shop: Shop, payer_id: str
+) -> None:
+    for card in ("pm_card_threeDSecure2Required", "pm_card_authenticationRequired"):
+        await payers.keep(suite, payer_id, card)
+    payment_id = await payers.started(shop, payer_id=payer_id)
+    async with shop.browser(payment_id, payer_id=payer_id) as browser:
+        method = await browser.get(f"/pay/{payment_id}/method")
+        sent = []
+        for card in dict.fromkeys(re.findall(r'value="(pm_\w+)"', method.text)):
+            confirm = await browser.get(f"/pay/{payment_id}/confirm", params={"method": card})
+            sent.append((card, paying(confirm.text, payment_id, card)))
+        for _, body in sent:
+            await browser.post(f"/pay/{payment_id}/submit", data=body)
+        last = await browser.get(f"/pay/{payment_id}")
+        again = await browser.post(f"/pay/{payment_id}/submit", data=sent[0][1])
+        shown = await browser.get(again.headers["location"])
+
+    assert again.status_code == 303
+    [named] = set(re.findall(r"ending in \d{4}", last.text))
+    assert set(re.findall(r"ending in \d{4}", shown.text)) == {named}
+    assert "Your payment needs attention" in shown.text
 
 
 async def test_a_hosted_page_is_at_a_place_that_we_know_and_the_policy_of_the_page_lets_the_form_lead_there(

@@ -244,6 +244,8 @@ class Attention:
     another: str
     """Where the hosted page is taken instead; empty where it is one."""
     another_id: str
+    facts: Sequence[Fact] = ()
+    """What the bank is asked about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,6 +270,15 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    """The payment can be called off. It is done by a second press, beside what it means."""
+
+    action: str
+    request_id: str
+    means: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How it ended, or stands for good."""
 
@@ -279,6 +290,7 @@ class Outcome:
     receipt: str = ""
     again: Link | None = None
     question: Question | None = None
+    cancel: Cancel | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from typing import Final
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.status.v1.status_pb2 import Payment
 from batzen.type.v1 import payment_pb2 as states
-from services.bff.checkout.model import Attention, Key, Link, Outcome, Question, Tone, Waiting
+from services.bff.checkout.model import Attention, Cancel, Key, Link, Outcome, Question, Tone, Waiting
 from services.bff.checkout.place import SLOW_AFTER, Place
 from services.bff.checkout.shown import Shown, named, page_of, state_of
 from services.receipts.model import Fact
@@ -88,6 +88,7 @@ def attention(session: pb.PaymentSession, place: Place) -> Shown:
         request_id=place.new_id(),
         another="" if session.collection == pb.COLLECTION_CHECKOUT else f"{home}/submit",
         another_id=place.new_id(),
+        facts=_asked_about(session, place),
     )
     lead = place.words.say("attention.lead")
     if not session.payment.snapshot.amounts.surplus_minor:
@@ -100,6 +101,14 @@ def attention(session: pb.PaymentSession, place: Place) -> Shown:
         words=place.words,
         kind=PageKind.ELEMENTS if in_page else PageKind.REDIRECTING,
     )
+
+
+def _asked_about(session: pb.PaymentSession, place: Place) -> list[Fact]:
+    """Return which card it is: the payer may have chosen another before, and come here by that one's form."""
+    snapshot, words = session.payment.snapshot, place.words
+    if not snapshot.HasField("method"):
+        return []
+    return [Fact(label=words.say("confirm.with"), value=named(snapshot.method, words))]
 
 
 def _away(session: pb.PaymentSession, place: Place) -> str:
@@ -150,6 +159,13 @@ def outcome(session: pb.PaymentSession, place: Place, *, answered: int | None = 
         question=None
         if answered is None or key is not Key.SUCCESS
         else Question(action=f"{home}/answer", request_id=place.new_id(), answered=answered),
+        cancel=Cancel(
+            action=f"{home}/cancel",
+            request_id=place.new_id(),
+            means=words.say("scheduled.cancel_means", name=place.tenant.name),
+        )
+        if key is Key.SCHEDULED
+        else None,
     )
     heading = words.say("held_part.heading" if _has_part(key, payment) else f"{key}.heading")
     page = page_of(key, session, place, heading=heading, status=f"{heading}.")

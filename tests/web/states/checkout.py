@@ -104,7 +104,11 @@ MADE: Final[Mapping[str, Callable[[Place], Shown]]] = {
     "card": partial(steps.card, samples.session(TURN, client_secret="pi_1_secret_2")),
     "attention": partial(
         _standing,
-        samples.session("REQUIRES_ACTION", next_action=pb.NextAction(redirect_url="https://bank.example.com/3ds")),
+        samples.session(
+            "REQUIRES_ACTION",
+            snapshot=samples.snapshot(),
+            next_action=pb.NextAction(redirect_url="https://bank.example.com/3ds"),
+        ),
     ),
     "processing": partial(_standing, samples.session("PROCESSING", snapshot=samples.snapshot())),
     "processing-slow": partial(_standing, samples.session("PROCESSING", snapshot=samples.snapshot(), ago_s=20)),
