@@ -291,7 +291,7 @@ RULED: Final[dict[str, Change]] = {
         p("ServiceAccount", "status"), "metadata", "annotations", "argocd.argoproj.io/sync-wave"
     ),
     "a contraction by itself": lambda p: put(p("CronJob", "gateway-contract"), "spec", "suspend", to=False),
-    "a migration that contracts": lambda p: p.container("gateway-migrate-0005", "Job")["command"].append("--contract"),
+    "a migration that contracts": lambda p: p.container("gateway-migrate-0006", "Job")["command"].append("--contract"),
     "books compared for nobody knows how long": lambda p: drop(
         p("CronJob", "gateway-reconcile"),
         "spec",

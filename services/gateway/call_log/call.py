@@ -74,6 +74,9 @@ class Call(Generic[P]):
     key_time: datetime | None = None
     """When the call was first sent under the key of this generation, or, before that, when the key was made; None for
     one that was never sent under its first."""
+    send_time: datetime | None = None
+    """When it was sent last under the key of this generation, as far as Stripe may still be at work on it: a try that
+    certainly had no effect does not count. None for one that was never sent under it."""
 
     @property
     def key(self) -> str:
@@ -87,7 +90,7 @@ class Call(Generic[P]):
 
     def with_new_key(self, now: datetime) -> Self:
         """Return the call under another key: what was sent under this one certainly had no effect."""
-        return replace(self, generation=self.generation + 1, key_time=now)
+        return replace(self, generation=self.generation + 1, key_time=now, send_time=None)
 
     def with_params(self, params: Q) -> Call[Q]:
         """Return the call with other parameters, or with the same in another form."""

@@ -85,13 +85,14 @@ class Calls:
             await self._carry_out(operation, subject, current, deliver=deliver)
         return True
 
-    async def settle_open(self, subjects: SubjectStore[S], subject: S, *, but: Call[P] | None = None) -> None:
+    async def settle_open(self, subjects: SubjectStore[S], subject: S, *, before: Call[P] | None = None) -> None:
         """Ask what came of calls on a held subject that have no answer, before anything is concluded or done.
 
-        What they led to is delivered. Raises StripeUnavailable while one stays unknown.
+        Before another call is carried out, only of those that it waits for. What they led to is delivered. Raises
+        StripeUnavailable while one stays unknown.
         """
         for name, request_id in list(subject.open_calls):
-            if but is not None and (name, request_id) == (but.operation, but.request_id):
+            if before is not None and not self._is_awaited(name, request_id, before):
                 continue
             call = await self._store.call(subject.tenant_id, name, request_id)
             if call is None or call.state not in OPEN:
@@ -188,7 +189,7 @@ class Calls:
         leases = operation.subjects.leases
         try:
             async with leases.holding(execution.subject):
-                await self.settle_open(operation.subjects, execution.subject, but=execution.call)
+                await self.settle_open(operation.subjects, execution.subject, before=execution.call)
                 return await execution.run()
         finally:
             leases.answered(_question(execution.call))
@@ -198,6 +199,9 @@ class Calls:
     ) -> Execution[P, S]:
         typed = call.with_params(codec.from_json(operation.params_type, call.params))
         return Execution(operation, subject, typed, deliver=deliver, release=release, now=self._now)
+
+    def _is_awaited(self, name: str, request_id: uuid.UUID, call: Call[P]) -> bool:
+        return self._operations[name].is_waited_for and (name, request_id) != (call.operation, call.request_id)
 
     async def _release(self, operation: Operation[P, S], subject: S) -> None:
         async with operation.subjects.leases.holding(subject):

@@ -11,8 +11,9 @@ a repeated answer is the same one; while there is none the call is UNKNOWN and i
 intervals, and what it led to is delivered.
 
 A call that certainly had no effect is discarded: whoever repeats the request takes it up again, under the same key, or
-under the next generation's if this key will never say more. What Stripe refuses although the mirror allowed it is
-read again before it is refused here, and the answer says what is true.
+under the next generation's if this key will never say more. What moves money each time that it is carried out is not
+sent by another key before what was sent by this one cannot come any more. What Stripe refuses although the mirror
+allowed it is read again before it is refused here, and the answer says what is true.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ from services.shared import codec, refusals
 from services.shared.codec import Json
 from services.shared.refusals import Refusal
 
-IN_FLIGHT_MAX: Final = timedelta(minutes=2)
-"""How long Stripe may still be at work on what it was sent last; its own clients give up after 80 s."""
+IN_FLIGHT_MAX: Final = timedelta(minutes=5)
+"""How long Stripe may still be at work on what it was sent last. Its own clients give up after 80 s; the rest is for
+clocks that are apart, of whoever sent it and whoever looks."""
 SILENCE: Final = (StripeRateLimited, StripeUnavailable)
 """It was not sent, or not read: nothing is known from it."""
 
@@ -71,7 +73,7 @@ class Execution(Generic[P, S]):
         self._deliver = deliver
         self._release = release
         self._now = now
-        self._may_have_been_sent = call.state is not CallState.ACCEPTED
+        self._was_begun = call.state is not CallState.ACCEPTED  # it may have been sent, and a caller been promised it
 
     async def run(self) -> CallResult[S]:
         """Make the call and keep what came of it. Raises what it is refused with, or why it had no effect."""
@@ -83,7 +85,7 @@ class Execution(Generic[P, S]):
             await self._discard(with_new_key=True)
             raise
         except SILENCE:  # it was not sent this time; the times before may have had an effect
-            if not self._may_have_been_sent:
+            if not self._was_begun:
                 await self._discard()
                 raise
             return await self._unknown(was_asked=False)
@@ -128,7 +130,8 @@ class Execution(Generic[P, S]):
         params = await self._operation.prepare(self.subject, self.call)
         # Stripe's memory of the key begins now. After a failover that lost this the same key is used again.
         now = self._now()
-        self.call = replace(self.call, params=params, state=CallState.STARTED, key_time=now, due_time=now + LEASE)
+        started = replace(self.call, params=params, state=CallState.STARTED, key_time=now, due_time=now + LEASE)
+        self.call = replace(started, send_time=now)
 
     async def _answer(self) -> Json:
         """Ask Stripe, and read again what it refuses although the mirror allowed it."""
@@ -141,24 +144,44 @@ class Execution(Generic[P, S]):
         """Send by the key while Stripe remembers it; look up what is older, or what it will not say.
 
         What was sent and not answered may never have got there. When it is too late for that it is not sent again, lest
-        it has its effect only now: once nothing of it can be on its way any more, it is looked up.
+        it has its effect only now: once nothing of it can be on its way any more, it is looked up. That it is not found
+        says that it had no effect once nothing of it can come any more; sent anew before, it might be done twice.
         """
         late = self._too_late_by()
         if late is not None and late < IN_FLIGHT_MAX:
             raise Unanswered
         if late is None and not self.call.key_ends(self._now()):
             try:
-                return await self._operation.send(self.subject, self.call, is_repeat=self._may_have_been_sent)
+                return await self._send()
             except Unanswered as silence:
-                if not silence.is_replay:
+                if not (silence.is_replay or silence.is_refused):
                     raise
         try:
             found = await self._operation.look_up(self.subject, self.call)
         except SILENCE as silence:
             raise Unanswered from silence  # of what was sent, nothing is known
         if found is None:
-            raise NotExecuted
+            raise Unanswered if self._may_come_yet() else NotExecuted
         return found
+
+    async def _send(self) -> Json:
+        """Send the call, and keep when: before it is sent, unless it was written down as started just now."""
+        earlier = self.call.send_time if self._was_begun else None
+        if self._was_begun:
+            self.call = replace(self.call, send_time=self._now())
+            await self._save("resend", release=False)
+        try:
+            return await self._operation.send(self.subject, self.call, is_repeat=earlier is not None)
+        except Unanswered as silence:
+            nothing_was_done = silence.is_replay or silence.is_refused  # by this try
+            last = earlier if nothing_was_done and earlier is not None else self._now()
+            self.call = replace(self.call, send_time=last)
+            raise
+
+    def _may_come_yet(self) -> bool:
+        """Whether what was sent before may still be carried out, and would move money beside what is sent anew."""
+        sent = self.call.send_time
+        return self._operation.moves_each_time and sent is not None and self._now() - sent < IN_FLIGHT_MAX
 
     async def _look_again(self, refusal: StripeRefused) -> Json:
         """Return what is there of a call that Stripe refused, or refuse it by what is true.
@@ -170,7 +193,7 @@ class Execution(Generic[P, S]):
             looking = self._operation.look_again(self.subject, self.call, refusal)
             return await crash_points.call(f"{step}.look_again", looking)
         except SILENCE as silence:
-            if self._may_have_been_sent:  # a caller may have been answered that it goes ahead
+            if self._was_begun:  # a caller may have been answered that it goes ahead
                 raise Unanswered from silence
             raise
         except ServiceError as truth:

@@ -123,6 +123,12 @@ class Operation(ABC, Generic[P, S]):
     retry_until_known = False
     """Whether a caller is answered that the call goes ahead while its outcome is unknown: then it is not given up."""
 
+    moves_each_time = False
+    """Whether it moves money each time that it is carried out, rather than brings something into a state: then it is
+    not sent anew, under another key, while one that was sent before may still be carried out."""
+    is_waited_for = True
+    """Whether other calls on its subject wait until what came of it is known. Not where the subject says what it may
+    have moved, and whoever comes after counts that as moved."""
     is_delivered = False
     """Whether what it leads to is delivered also where a caller gets it, who is not the orchestrator."""
 

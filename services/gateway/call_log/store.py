@@ -84,6 +84,7 @@ class CallArguments:
     """Id, state, parameters, generation, key time, rest."""
     answer: str | None = None
     tries: int | None = None
+    send_time: datetime | None = None
 
 
 def arguments(call: StoredCall | None, *, now: datetime) -> CallArguments:
@@ -96,6 +97,7 @@ def arguments(call: StoredCall | None, *, now: datetime) -> CallArguments:
         started=(call.call_id, call.state, json.dumps(call.params), call.generation, call.key_time, rest),
         answer=None if answer is None else json.dumps(answer),
         tries=call.tries,
+        send_time=call.send_time,
     )
 
 
@@ -119,11 +121,12 @@ def _stored(row: asyncpg.Record) -> StoredCall:
         create_time=row["create_time"],
         generation=row["generation"],
         key_time=row["key_time"],
+        send_time=row["send_time"],
     )
 
 
 _COLUMNS: Final = """tenant_id, call_id, operation, request_id, request_hash, subject_id, params, state, answer, tries,
-    due_time, create_time, generation, key_time"""
+    due_time, create_time, generation, key_time, send_time"""
 
 _CALL: Final = f"""
 SELECT {_COLUMNS} FROM calls WHERE tenant_id = $1 AND operation = $2 AND request_id = $3

@@ -57,6 +57,7 @@ class CaptureIntent(Operation[CaptureIntentParams, MirroredPayment]):
     name = "intent.capture"
     params_type = CaptureIntentParams
     retry_until_known = True
+    moves_each_time = True
 
     def __init__(self, provider: Provider, payments: SubjectStore[MirroredPayment]) -> None:
         super().__init__(payments)

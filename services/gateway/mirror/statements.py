@@ -209,7 +209,8 @@ WITH held AS (
 {_MIRROR},
 call AS (
     UPDATE calls SET state = $17, params = $18, answer = $23, tries = $24,
-        due_time = now() + $10::interval + $21::interval, dead_time = NULL, generation = $19, key_time = $20
+        due_time = now() + $10::interval + $21::interval, dead_time = NULL, generation = $19, key_time = $20,
+        send_time = $28
     FROM held WHERE tenant_id = $1 AND call_id = $16),
 delivery AS (
     INSERT INTO deliveries (tenant_id, payment_id, wanted_version, observation, origin, record_time, due_time,
@@ -226,8 +227,9 @@ SELECT count(*) FROM held"""  # noqa: S608 our own column names
 
 _STARTED_CALL: Final = """
     INSERT INTO calls (tenant_id, call_id, operation, request_id, request_hash, subject_type, subject_id, params, state,
-        generation, key_time, due_time, create_time, trace_context)
-    SELECT $1, $16, $22, $23, $24, 'payment', $2, $18, $17, $19, $20, now() + $10::interval + $21::interval, $25, $27"""
+        generation, key_time, send_time, due_time, create_time, trace_context)
+    SELECT $1, $16, $22, $23, $24, 'payment', $2, $18, $17, $19, $20, $20, now() + $10::interval + $21::interval, $25,
+        $27"""
 
 START: Final = f"""
 WITH target AS (

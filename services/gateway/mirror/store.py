@@ -250,7 +250,7 @@ class Store:
         of_call = call_rows.arguments(call, now=now)
         arguments = (
             *_mirror_arguments(payment, self._clock.shift, beside), *of_call.started,
-            release, of_call.answer, of_call.tries, deliver, now, call_context.origin(),
+            release, of_call.answer, of_call.tries, deliver, now, call_context.origin(), of_call.send_time,
         )  # fmt: skip
         is_recent = release and (call is None or call.state not in OPEN)
         return _Saving(payment, arguments, beside, is_delivered=deliver is not None, is_recent=is_recent)

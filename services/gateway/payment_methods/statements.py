@@ -94,7 +94,8 @@ setup AS (
     ON CONFLICT ON CONSTRAINT setup_intents_pkey DO UPDATE SET mirrored = excluded.mirrored),
 call AS (
     UPDATE calls SET state = $12, params = $13, answer = $17, tries = $18,
-        due_time = now() + $10::interval + $16::interval, dead_time = NULL, generation = $14, key_time = $15
+        due_time = now() + $10::interval + $16::interval, dead_time = NULL, generation = $14, key_time = $15,
+        send_time = $20
     FROM held WHERE tenant_id = $1 AND call_id = $11)
 SELECT count(*) FROM held"""
 

@@ -120,7 +120,7 @@ class MethodStore(SubjectStore[PayerMethods]):
             saved = await connection.fetchval(
                 statements.SAVE, payer.tenant_id, payer.payer_id, payer.fence, payer.default_id, payer.read_time,
                 json.dumps(_methods(payer)), json.dumps(_consents(payer)), _going(payer), release, self._clock.shift,
-                *written.started, written.answer, written.tries, json.dumps(_setups(payer)),
+                *written.started, written.answer, written.tries, json.dumps(_setups(payer)), written.send_time,
             )  # fmt: skip
         if not saved:
             await self.release(payer)

@@ -59,6 +59,7 @@ class CreateRefund(Operation[CreateRefundParams, MirroredPayment]):
     name = "refund.create"
     params_type = CreateRefundParams
     retry_until_known = True
+    moves_each_time = True
 
     def __init__(self, provider: Provider, payments: SubjectStore[MirroredPayment]) -> None:
         super().__init__(payments)

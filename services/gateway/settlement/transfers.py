@@ -47,6 +47,8 @@ class CreateTransfer(Operation[TransferParams, MirroredPayment]):
 
     name = "transfer.create"
     params_type = TransferParams
+    moves_each_time = True
+    is_waited_for = False
 
     def __init__(
         self, provider: Provider, payments: SubjectStore[MirroredPayment], *, now: Callable[[], datetime]

@@ -58,6 +58,8 @@ class WayBack(Operation[WayBackParams, MirroredPayment]):
     """One call by which something goes back on a movement."""
 
     params_type = WayBackParams
+    moves_each_time = True
+    is_waited_for = False
     of_kind: MovementKind
     """What it goes back on."""
 

@@ -143,10 +143,11 @@ class Transport:
             # The client's raw requests answer with plain values; its objects cost more than all the rest of a call.
             return self._client.raw_request_async(method, path, **params, idempotency_key=key)
 
-        is_limited = False
+        kinds: set[Kind] = set()
 
         def is_settled(got: Got) -> bool:
-            nonlocal is_repeat, is_limited
+            nonlocal is_repeat
+            kinds.add(got.kind)
             outcome = outcomes.conclusion(got.kind, is_repeat=is_repeat, is_replayed=got.is_replayed)
             if outcome is Outcome.REFUSED:
                 raise refusal(got) from got.error
@@ -154,7 +155,6 @@ class Transport:
                 _logger.error("Stripe has something else under this key, or a failure: %r", got.error)
                 raise Unanswered(is_replay=True) from got.error
             is_repeat = is_repeat or outcome is Outcome.UNKNOWN
-            is_limited = is_limited or got.kind is Kind.LIMIT
             return outcome in (Outcome.ANSWERED, Outcome.DECLINED)
 
         is_sound = is_sound or partial(outcomes.is_object, of_type=of_type)
@@ -162,8 +162,8 @@ class Transport:
         if got is not None:
             return got
         if is_repeat:
-            raise Unanswered
-        raise StripeRateLimited if is_limited else StripeUnavailable
+            raise Unanswered(is_refused=kinds == {Kind.REFUSAL})
+        raise StripeRateLimited if Kind.LIMIT in kinds else StripeUnavailable
 
     async def get(
         self, path: str, is_sound: IsSound, *, may_be_missing: bool = False, may_be_denied: bool = False, **params: Any
