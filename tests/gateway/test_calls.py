@@ -21,6 +21,7 @@ from sandbox.faults import Kind
 from services.errors import FieldInvalid
 from services.gateway.call_log import backoff
 from services.gateway.call_log.call import IDEMPOTENCY_KEY_TTL, call_id_of
+from services.gateway.call_log.execution import IN_FLIGHT_MAX
 from services.gateway.errors import StripeUnavailable
 from services.gateway.refunds.operations import CreateRefund
 from services.gateway.stripe_api.client import Provider
@@ -28,7 +29,7 @@ from services.runtime.database.connections import plain_dsn
 from services.runtime.database.lease import LEASE
 from services.runtime.work import loops
 from tests.clock import Clock
-from tests.eventually import WITHIN_S
+from tests.eventually import WITHIN_S, eventually
 from tests.gateway.conftest import TRY_TIMEOUT_S, Gateway, Sink
 from tests.gateway.samples import (
     AMOUNT_MINOR,
@@ -221,22 +222,59 @@ async def test_a_list_that_stripe_refuses_says_nothing_of_a_create(
     assert len(await payments.intents(request.payment_id)) == 1
 
 
-@pytest.mark.parametrize("route", [CREATE, REFUND], ids=["create", "refund"])
 async def test_a_stored_failure_without_effect_is_forgotten_and_the_call_is_made_anew(
-    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, route: str
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
-    payment_id = await payments.paid() if route == REFUND else new_id("pay")
-    await stripe.fault(Kind.SERVER_ERROR, route=route, stored=True)
+    payment_id = new_id("pay")
+    await stripe.fault(Kind.SERVER_ERROR, route=CREATE, stored=True)
 
-    # The channel repeats what is UNAVAILABLE, by itself.
-    if route == CREATE:
-        await gateway.CreateIntent(payments.create_request(payment_id=payment_id))
-        assert len(await payments.intents(payment_id)) == 1
-    else:
-        answer = await gateway.CreateRefund(payments.refund_request(payment_id, 100))
-        assert answer.refund.state == refunds_pb2.Refund.STATE_SUCCEEDED
-        assert answer.observation.amounts.refunded_minor == 100
-        assert len(await payments.refunds(payment_id)) == 1
+    await gateway.CreateIntent(
+        payments.create_request(payment_id=payment_id)
+    )  # the channel repeats what is UNAVAILABLE
+
+    assert len(await payments.intents(payment_id)) == 1
+
+
+async def test_a_refund_of_which_stripe_keeps_a_failure_is_made_anew_once_nothing_of_it_can_come(
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, clock: Clock
+) -> None:
+    payment_id = await payments.paid()
+    await stripe.fault(Kind.SERVER_ERROR, route=REFUND, stored=True)
+    request = payments.refund_request(payment_id, 100)
+    for _ in range(3):  # however often somebody asks
+        assert (await gateway.CreateRefund(request)).refund.state == refunds_pb2.Refund.STATE_PENDING
+    assert await payments.refunds(payment_id) == []
+
+    clock.advance(IN_FLIGHT_MAX)
+
+    assert await succeeds(gateway, request)
+    assert len(await payments.refunds(payment_id)) == 1
+
+
+async def succeeds(gateway: GatewayStubs, request: refunds_pb2.CreateRefundRequest) -> bool:
+    """Whether a refund that has no answer yet is made by one of two repeats: the first finds that there is none."""
+    answers = [await gateway.CreateRefund(request) for _ in range(2)]
+    return answers[-1].refund.state == refunds_pb2.Refund.STATE_SUCCEEDED
+
+
+async def test_a_refund_that_stripe_may_still_be_at_work_on_when_its_key_ends_is_not_made_anew(
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, clock: Clock
+) -> None:
+    payment_id = await payments.paid()
+    await stripe.fault(Kind.RESET, route=REFUND, times=TRIES)  # it never gets there
+    request = payments.refund_request(payment_id, 4_000)
+    await gateway.CreateRefund(request)
+    await stripe.fault(Kind.PAUSE, route=REFUND)  # Stripe works on the next one, and says nothing
+    clock.advance(IDEMPOTENCY_KEY_TTL - timedelta(seconds=30))
+    await gateway.CreateRefund(request)
+
+    clock.advance(timedelta(minutes=1))
+    for _ in range(2):  # neither there yet nor ruled out
+        assert (await gateway.CreateRefund(request)).refund.state == refunds_pb2.Refund.STATE_PENDING
+
+    await stripe.resume()
+    await eventually(lambda: succeeds(gateway, request))
+    assert len(await payments.refunds(payment_id)) == 1
 
 
 @pytest.mark.parametrize("kind", [Kind.RATE_LIMIT, Kind.LOCK_TIMEOUT])
@@ -668,7 +706,7 @@ def refusing(*_: object) -> Any:
 
 @pytest.mark.parametrize("kind", [Kind.SERVER_ERROR, Kind.LOCK_TIMEOUT, Kind.RATE_LIMIT])
 async def test_what_a_key_keeps_and_what_says_nothing_is_settled_by_reading(
-    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, kind: Kind
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, clock: Clock, kind: Kind
 ) -> None:
     """Asked again by the same key, Stripe would say the same for as long as it remembers."""
     payment_id = await payments.paid()
@@ -680,18 +718,21 @@ async def test_what_a_key_keeps_and_what_says_nothing_is_settled_by_reading(
         while refund.state != refunds_pb2.Refund.STATE_SUCCEEDED:  # asked again and again, as the orchestrator does
             with suppress(aio.AioRpcError):
                 refund = (await gateway.CreateRefund(request)).refund
+            clock.advance(IN_FLIGHT_MAX)
 
     assert len(await payments.refunds(payment_id)) == 1
 
 
 async def test_a_key_that_was_spent_before_the_last_commits_were_lost_is_settled_by_reading(
-    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, database: ServiceDatabase
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, database: ServiceDatabase, clock: Clock
 ) -> None:
     payment_id = await payments.paid()
     request = payments.refund_request(payment_id, 4_000)
     async with last_commits_lost(database, payment_id):
         await stripe.fault(Kind.SERVER_ERROR, route=REFUND, stored=True)
-        await gateway.CreateRefund(request)  # made under the next key
+        await gateway.CreateRefund(request)
+        clock.advance(IN_FLIGHT_MAX)
+        assert await succeeds(gateway, request)  # made under the next key
     assert len(await payments.refunds(payment_id)) == 1
 
     answer = await gateway.CreateRefund(request)  # asks by the first key, which brings the failure again

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from batzen.gateway.v1 import split_pb2
+from batzen.gateway.v1 import refunds_pb2, split_pb2
 from batzen.gateway.v1.observation_pb2 import Notice
 from batzen.type.v1 import money_pb2
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
+from services.gateway.call_log.execution import IN_FLIGHT_MAX
 from services.gateway.settlement.metrics import SettlementMetrics, look_at_settlements
 from services.runtime.observability.metrics import Meter
 from services.runtime.rpc import call_context
@@ -255,6 +256,61 @@ async def test_an_answer_that_is_lost_and_the_next_run_make_one_transfer(carts: 
 
     assert await carts.settled(payment_id) == {seller_id: 8_500, other: 1_700}
     assert len(await carts.transfers(payment_id)) == 2
+
+
+async def lost_then_refused(carts: Carts) -> tuple[str, dict[str, int]]:
+    """Return a cart of two, and what each seller is due; a transfer was sent in vain, and is refused since then.
+
+    Stripe refuses it before it looks at the key, as when the seller left the platform meanwhile.
+    """
+    one, other = await carts.sellers(2)
+    payment_id = await carts.paid(part(one, 10_000), part(other, 5_000))
+    gone = {"status": 400, "code": "resource_missing", "param": "destination"}
+    await carts.stripe.fault(Kind.RESET, route=CREATE_TRANSFER)
+    await carts.stripe.fault(Kind.MISSING, route=CREATE_TRANSFER, times=None, **gone)
+    await carts.book(payment_id)
+    await carts.run(payment_id)
+    assert await open_transfers(carts, payment_id) == 1
+    return payment_id, {one: 8_500, other: 4_250}
+
+
+async def open_transfers(carts: Carts, payment_id: str) -> int:
+    """Return how many transfers of a payment have no answer."""
+    payment = await carts.replica.parts.store.require("main", payment_id)
+    return [name for name, _ in payment.open_calls].count("transfer.create")
+
+
+async def test_a_payer_does_not_wait_for_a_transfer_without_an_answer(carts: Carts) -> None:
+    payment_id, _ = await lost_then_refused(carts)
+    asked = carts.payments.refund_request(payment_id, 4_000, expected_minor=15_000)
+
+    answer = await carts.payments.gateway.CreateRefund(asked)
+
+    assert answer.refund.state == refunds_pb2.Refund.STATE_SUCCEEDED
+    assert await open_transfers(carts, payment_id) == 1, "it is still not known"
+
+
+async def test_a_transfer_that_never_got_there_and_is_refused_since_is_known_not_to_be_made_in_minutes(
+    carts: Carts, clock: Clock
+) -> None:
+    payment_id, due = await lost_then_refused(carts)
+
+    async def is_known() -> bool:
+        clock.advance(IN_FLIGHT_MAX)
+        await carts.replica.parts.work.once()
+        return not await open_transfers(carts, payment_id)
+
+    await eventually(is_known)
+    assert await carts.transfers(payment_id) == []
+    await carts.stripe.clear_faults()
+
+    async def is_paid() -> bool:
+        clock.advance(timedelta(days=1))
+        await carts.run(payment_id)
+        return await carts.got(payment_id) == due
+
+    await eventually(is_paid)
+    assert len(await carts.transfers(payment_id)) == len(due)
 
 
 async def test_two_processes_that_settle_at_once_make_each_transfer_once(
