@@ -10,6 +10,7 @@ from grpc import StatusCode, aio
 from batzen.gateway.v1 import observation_pb2
 from sandbox.control import SandboxControl
 from services.gateway.call_log import backoff
+from services.gateway.call_log.execution import IN_FLIGHT_MAX
 from services.gateway.stripe_api.transport import TRIES_MAX
 from services.runtime.rpc import call_context
 from tests.clock import Clock
@@ -231,7 +232,7 @@ async def test_a_part_is_given_back_while_more_is_held(gateway: GatewayStubs, pa
 
 @pytest.mark.parametrize("after", [False, True])
 async def test_two_captures_of_one_amount_are_told_apart_when_an_answer_is_lost(
-    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, *, after: bool
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, clock: Clock, *, after: bool
 ) -> None:
     payment_id = await payments.held()
     await gateway.CaptureIntent(payments.capture_request(payment_id, PART_MINOR, final_capture=False))
@@ -239,8 +240,11 @@ async def test_two_captures_of_one_amount_are_told_apart_when_an_answer_is_lost(
     # What its key keeps is a failure: whether it was made is read, and the first looks just like it.
     await stripe.fault("server_error", route=CAPTURE, stored=True, after=after)
 
-    await gateway.CaptureIntent(second)
     seen = (await gateway.CaptureIntent(second)).observation
+    assert seen.outcome_unknown is not after, "what is not there may come yet"
+    clock.advance(IN_FLIGHT_MAX)
+    for _ in range(2):
+        seen = (await gateway.CaptureIntent(second)).observation
 
     assert (seen.outcome_unknown, seen.amounts.captured_minor) == (False, 2 * PART_MINOR)
     (charge,) = await payments.charges(payment_id)
