@@ -1,21 +1,27 @@
 """What must be true after whatever happened to money: computed from what Stripe has and the quote says, by rules of
 its own and not by the gateway's.
 
-What of a refund or a dispute falls to which line is the gateway's to say, once; that it comes to what Stripe moved is
-checked. All else follows: of what stands of a line the platform keeps its share, rounded half up, and the seller the
-rest.
+What of a refund that was made here falls to which line is the gateway's to say, once, and when that was; that it comes
+to what Stripe moved is checked. All else follows: what of the dashboard's refunds and of disputes falls to which line
+(tests/gateway/money_lines.py), and of what stands of a line the platform keeps its share, rounded half up, and the
+seller the rest.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from batzen.gateway.v1 import split_pb2
+from services.gateway.disputes.domain import Dispute
 from services.gateway.mirror.payment import MirroredPayment
+from services.gateway.refunds.domain import Refund
 from services.gateway.settlement.domain import MovementKind, MovementState, Wait
+from services.shared.split import LineAmount
 from tests.gateway.money_histories import PLATFORM, History, Sale
+from tests.gateway.money_lines import DASHBOARD, DECIDED, DISPUTE, Took, falls, since
 from tests.gateway.settling import TENANT
 
 TO_SELLER: Final = {
@@ -181,21 +187,18 @@ class _OfSale:
         by_seller: Counter[str] = Counter()
         for charge in self.charges:
             standing.update(self._captured(charge["amount_captured"]))
-        status = {one["id"]: one["status"] for one in self.refunds}
-        for refund in self.known.refunds.values():
-            parts = {one.line_id: one.amount_minor for one in refund.parts}
-            assert sum(parts.values()) <= refund.amount_minor
-            if status.get(refund.stripe_refund_id) not in OUT:
-                continue
+        captured = {key: standing[key] for key in self.sale.lines}
+        found = falls(captured, (*self._refunded(), *self._contested()))
+        for refund in self._out():
+            parts = _line_amounts(refund.parts)
+            assert parts == found[refund.refund_id], refund
             if refund.bearer == "SHARED":
                 standing.subtract(parts)
             elif refund.bearer == "SELLER":
                 by_seller.update(parts)
-        mirrored = {one.dispute_id: one for intent in self.known.intents.values() for one in intent.disputes}
         for dispute in self.disputes:
-            taken = _taken(dispute, self.sale.currency_code)
-            parts = {one.line_id: one.amount_minor for one in mirrored[dispute["id"]].parts} if taken else {}
-            assert sum(parts.values()) <= taken
+            parts = _line_amounts(self._mirrored(dispute).parts)
+            assert parts == found.get(dispute["id"], {}), dispute
             is_lost = dispute["status"] in ("lost", "prevented")
             if is_lost and self.sale.recovery != split_pb2.DISPUTE_RECOVERY_NONE:
                 standing.subtract(parts)
@@ -205,6 +208,39 @@ class _OfSale:
         stands = {key: standing[key] for key in lines}
         assert all(minor >= 0 for minor in stands.values())
         return stands, {key: stands[key] - withheld[key] for key in lines}, by_seller
+
+    def _out(self) -> list[Refund]:
+        """Return the refunds that Stripe made and the payer has, or will have."""
+        assert self.known is not None
+        status = {one["id"]: one["status"] for one in self.refunds}
+        return [one for one in self.known.refunds.values() if status.get(one.stripe_refund_id) in OUT]
+
+    def _refunded(self) -> Iterator[Took]:
+        made = {one["id"]: one for one in self.refunds}
+        for refund in self._out():
+            at_stripe, is_ours = made[refund.stripe_refund_id], refund.actor_id != ""
+            yield Took(
+                time=refund.create_time if is_ours else datetime.fromtimestamp(at_stripe["created"], UTC),
+                kind=DECIDED if is_ours else DASHBOARD,
+                of=refund.refund_id,
+                minor=at_stripe["amount"],
+                decided=_line_amounts(refund.parts) if is_ours else {},
+            )
+
+    def _contested(self) -> Iterator[Took]:
+        for dispute in self.disputes:
+            taken = self._mirrored(dispute).withdrawn_minor
+            assert abs(taken - _taken(dispute, self.sale.currency_code)) <= (self.sale.currency_code != "CHF")
+            if taken:
+                time = datetime.fromtimestamp(since(dispute["balance_transactions"]), UTC)
+                yield Took(time=time, kind=DISPUTE, of=dispute["id"], minor=taken, decided={})
+
+    def _mirrored(self, dispute: Mapping[str, Any]) -> Dispute:
+        assert self.known is not None
+        [found] = [
+            one for each in self.known.intents.values() for one in each.disputes if one.dispute_id == dispute["id"]
+        ]
+        return found
 
     def _captured(self, amount_minor: int) -> dict[str, int]:
         assert self.known is not None
@@ -240,6 +276,10 @@ class _OfSale:
         return not any(
             one["amount"] > one["amount_reversed"] for one in self.moved.values() if one.get("destination") == account
         )
+
+
+def _line_amounts(parts: Iterable[LineAmount]) -> dict[str, int]:
+    return {one.line_id: one.amount_minor for one in parts if one.amount_minor}
 
 
 def _taken(dispute: Mapping[str, Any], currency_code: str) -> int:

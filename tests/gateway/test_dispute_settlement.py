@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 import pytest
 
 from batzen.gateway.v1 import split_pb2
 from sandbox.control import SandboxControl
 from tests.gateway.conftest import Gateway
-from tests.gateway.samples import Payments
+from tests.gateway.samples import Payments, chf, refusal
 from tests.gateway.settling import Carts, part
 
 AT_WITHDRAWAL = split_pb2.DISPUTE_RECOVERY_AT_WITHDRAWAL
@@ -29,20 +31,30 @@ class Contested:
         self.dispute_id = ""
 
     @classmethod
-    async def of(cls, carts: Carts, recovery: Recovery) -> Contested:
+    async def of(cls, carts: Carts, recovery: Recovery, *, card: str = "visa") -> Contested:
         sellers = await carts.sellers(2)
         parts = [part(sellers[0], 10_000), part(sellers[1], 5_000)]
         terms = split_pb2.SettlementTerms(dispute_recovery=recovery)
-        payment_id = await carts.paid(*parts, settlement_terms=terms)
+        payment_id = await carts.paid(*parts, settlement_terms=terms, card=card)
         assert await carts.settled(payment_id) == dict(zip(sellers, (8_500, 4_250), strict=True))
         return cls(carts, payment_id, sellers)
 
     async def withdrawn(self, **terms: int) -> list[int]:
         """Return what each seller has after the bank took half of it."""
-        intent_id = await self.carts.payments.intent_id(self.payment_id)
-        dispute = await self.carts.stripe.dispute(intent_id, amount=7_500, **terms)
-        self.dispute_id = str(dispute["id"])
+        await self.disputed(7_500, **terms)
         return await self.have()
+
+    async def disputed(self, amount_minor: int, **terms: int) -> None:
+        """Let the bank contest so much of it, of which nothing is read yet."""
+        intent_id = await self.carts.payments.intent_id(self.payment_id)
+        dispute = await self.carts.stripe.dispute(intent_id, amount=amount_minor, **terms)
+        self.dispute_id = str(dispute["id"])
+
+    def refund(self, amount_minor: int) -> Awaitable[object]:
+        """Return the call that refunds so much, asked for by somebody to whom nothing of it went back yet."""
+        return self.carts.payments.gateway.CreateRefund(
+            self.carts.payments.refund_request(self.payment_id, amount_minor, expected_refundable=chf(15_000))
+        )
 
     async def moved(self, status: str) -> list[int]:
         """Return what each seller has after the bank decided."""
@@ -87,3 +99,32 @@ async def test_nothing_is_taken_back_before_the_bank_took_it(carts: Carts) -> No
     contested = await Contested.of(carts, AT_WITHDRAWAL)
 
     assert await contested.withdrawn(moves_after_s=3_600) == [8_500, 4_250]
+
+
+@pytest.mark.parametrize(("recovery", "withdrawn"), [(AT_WITHDRAWAL, [0, 0]), (AT_LOSS, [8_500, 4_250])])
+async def test_a_refund_that_a_dispute_forbids_leaves_the_sellers_their_part_of_the_dispute(
+    carts: Carts, recovery: Recovery, withdrawn: list[int]
+) -> None:
+    """All is contested, and somebody refunds all before that is known: Stripe refuses, and nothing is left of it."""
+    contested = await Contested.of(carts, recovery)
+    await contested.disputed(15_000)
+
+    assert (await refusal(contested.refund(15_000)))[1] == "CHARGE_DISPUTED"
+
+    assert await contested.have() == withdrawn
+    assert await contested.moved("lost") == [0, 0]
+
+
+async def test_a_refund_that_comes_back_leaves_the_sellers_their_part_of_a_dispute(carts: Carts) -> None:
+    """Half is on its way back while all is contested; the payer's bank sends that half back, and all is lost."""
+    account = await carts.replica.parts.provider.own_account_id()
+    contested = await Contested.of(carts, AT_LOSS, card="refundFail")
+    await carts.stripe.top_up(account, 1_000_000, currency="chf")
+    await contested.refund(7_500)
+    await contested.disputed(15_000)
+    await carts.payments.synced(contested.payment_id)
+    await carts.stripe.settle()  # now it comes back
+
+    assert await contested.have() == [8_500, 4_250]
+    assert await contested.moved("lost") == [0, 0]
+    await carts.stripe.empty_account(account, currency="chf")  # what is left is no other test's

@@ -319,6 +319,22 @@ async def test_a_refund_made_in_the_dashboard_is_shared(refunding: Refunding, st
     assert list(shown.line_amounts) == lines(a=5_000, b=2_500, c=1_500)
 
 
+async def test_what_was_refunded_in_the_dashboard_is_shared_where_it_was_asked_for_here_once_more(
+    refunding: Refunding, stripe: SandboxControl
+) -> None:
+    """Somebody refunds all again before that is known: Stripe refuses, and nothing is left of it."""
+    payment_id, (first, second, third) = await refunding.cart()
+    await stripe.refund(await refunding.payments.intent_id(payment_id), amount=CART_MINOR)
+    again = refunding.payments.refund_request(payment_id, CART_MINOR, expected_minor=CART_MINOR)
+
+    assert (await refused(refunding.payments.gateway.CreateRefund(again)))[1] == "REFUNDABLE_CHANGED"
+
+    await refunding.payments.synced(payment_id)
+    assert await refunding.settled(payment_id) == {first: 0, second: 0, third: 0}
+    assert await booked(refunding, payment_id, "refund_borne") == 0
+    assert await booked(refunding, payment_id, "platform_fee") == 0
+
+
 async def test_parts_of_a_hold_that_was_captured_in_parts_go_back_with_their_share_of_each_fee(
     refunding: Refunding,
 ) -> None:

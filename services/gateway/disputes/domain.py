@@ -138,9 +138,7 @@ class Dispute:
     warned_days: int = 0
     """How many days before it is due an operator was told last; 0 while nobody was."""
     parts: tuple[LineAmount, ...] = ()
-    """What of it falls to each line, as it was when it took the money; what is more than was left falls to none."""
-    allocated_minor: int = 0
-    """How much was out when `parts` were told apart."""
+    """What of it falls to each line, by all that is known of the payment; what is more than was left falls to none."""
     openings: int = 0
     """How often it was seen to begin: as an inquiry, as a dispute, again after a decision; 0 if it was seen over."""
 
@@ -168,6 +166,16 @@ class Dispute:
     def withdrawn_minor(self) -> int:
         """What was taken and not given back, in the payment's currency, by its balance transactions."""
         return max(0, -sum(self.moved_minor(one) for one in self.withdrawals))
+
+    @property
+    def withdraw_time(self) -> datetime:
+        """When it took what is out now: what it takes once more after all was given back, it takes then."""
+        time, out_minor = self.create_time, 0
+        for one in self.withdrawals:
+            if out_minor <= 0:
+                time = one.create_time
+            out_minor -= self.moved_minor(one)
+        return time
 
     @property
     def lost_minor(self) -> int:
@@ -222,7 +230,6 @@ class Dispute:
             accept_time=known.accept_time,
             warned_days=known.warned_days if is_same_date else 0,
             parts=known.parts,
-            allocated_minor=known.allocated_minor,
             openings=known.openings + begins,
         )
 

@@ -145,8 +145,7 @@ def _mirror(record: PaymentRecord, intent: Intent, *, tenant_id: str) -> Mirrore
     if record.disputes:
         payment.apply_disputes(ATTEMPT, record.disputes)
     for refund in record.refunds:
-        parts = payment.allocated(ATTEMPT, refund.amount_minor)
-        payment.refunds[refund.refund_id] = replace(refund, parts=parts)
+        payment.refunds[refund.refund_id] = refund
     payment.conclude()
     return payment
 

@@ -82,7 +82,7 @@ class _Payment:
         """Add what one attempt took, and what of that went back or is contested."""
         mark = self._marks.get(f"charge:{attempt}", Mark(of=""))
         taken = replace(intent, captured_minor=mark.minor, captured_parts=mark.parts)
-        refunds = [replace(one, state=RefundState.SUCCEEDED) for one in self._booked_refunds(attempt)]
+        refunds = list(self._booked_refunds(attempt))
         disputes = [self._marks[one.dispute_id] for one in intent.disputes if one.dispute_id in self._marks]
         refunded = sum(one.amount_minor for one in refunds)
         lost = sum(one.minor for one in disputes if one.is_lost)
@@ -152,8 +152,9 @@ class _Payment:
 
     def _booked_refunds(self, attempt: int) -> Iterable[Refund]:
         for one in self._known.refunds.values():
-            if one.attempt == attempt and one.refund_id in self._marks and self._marks[one.refund_id].minor:
-                yield one
+            mark = self._marks.get(one.refund_id)
+            if one.attempt == attempt and mark is not None and mark.minor:
+                yield replace(one, state=RefundState.SUCCEEDED, parts=mark.parts)
 
     def _add_vat(self, amount_minor: int, country: str, *, seller_id: str) -> None:
         if amount_minor:

@@ -25,7 +25,7 @@ class Mark:
     is_surplus: bool = False
     """Of a charge: another attempt counts."""
     parts: tuple[LineAmount, ...] = ()
-    """What of it falls to each line, where that is said of a charge or a dispute."""
+    """What of it falls to each line; of a charge only where that was said."""
     labels: tuple[str, ...] = ()
     """Of the facts that were booked of it, so that each has a name of its own."""
 

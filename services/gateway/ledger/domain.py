@@ -113,6 +113,7 @@ FACT_KINDS: Final[Mapping[str, str]] = {
     "refunded": "a refund is on its way",
     "refund_failed": "a refund came back from the bank",
     "refund_canceled": "a refund was canceled",
+    "reallocated": "what a refund or a dispute took falls to other lines, by what is known since",
     "transfer": "a transfer to a seller",
     "reversal": "a transfer, or a part of it, came back",
     "application_fee": "the fee of a destination charge",
@@ -135,7 +136,7 @@ FACT_KINDS: Final[Mapping[str, str]] = {
 SALES: Final = frozenset(
     {
         "captured", "recounted", "withdrawn", "lost", "reopened", "reinstated", "refunded", "refund_failed",
-        "refund_canceled", "adjusted",
+        "refund_canceled", "reallocated", "adjusted",
     }
 )  # fmt: skip
 """Facts of what was sold; the others are about what moves, or about what was not paid."""

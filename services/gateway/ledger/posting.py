@@ -30,6 +30,7 @@ _MOVED: Final = {
 }
 _ADJUSTED: Final = "adjusted"
 """The rules by which a payment was booked came to something else before: what was booked of it is corrected."""
+_REALLOCATED: Final = "reallocated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,7 @@ def post(books: Books, known: Known, *, payment_id: str, counting: int) -> tuple
         steps.insert(0, _Step(mark=marks.get(_ADJUSTED, adjusted), label=_ADJUSTED, stripe_id=payment_id))
     for step in steps:
         earlier = marks[step.mark.of].labels if step.mark.of in marks else ()
-        marks[step.mark.of] = replace(step.mark, labels=(*earlier, step.label))
+        marks[step.mark.of] = replace(step.mark, labels=earlier)
         if step.mark.of in known.movements:
             moved = {**as_booked.movements, step.mark.of: known.movements[step.mark.of]}
             as_booked = replace(as_booked, movements=moved)
@@ -71,6 +72,7 @@ def post(books: Books, known: Known, *, payment_id: str, counting: int) -> tuple
             kind, *more = step.label.split(":")
             times = earlier.count(step.label) + 1
             name = (kind, step.stripe_id, *more, *([str(times)] if times > 1 else []))
+            marks[step.mark.of] = replace(step.mark, labels=(*earlier, step.label))
             facts.append(
                 Fact(
                     fact=":".join(name),
@@ -141,9 +143,11 @@ def _dispute(books: Books, dispute: Dispute) -> Iterator[_Step]:
     if before.is_lost and not is_lost and minor:
         yield _Step(mark=replace(before, is_lost=False), label="reopened", stripe_id=dispute.dispute_id)
     if (now.minor, now.parts) != (before.minor, before.parts):
-        label = "withdrawn" if now.minor > before.minor else "reinstated"
         mark = replace(now, is_lost=before.is_lost and is_lost)
-        moved_time = max((one.create_time for one in dispute.withdrawals), default=None)
+        label, moved_time = _REALLOCATED, None
+        if now.minor != before.minor:
+            label = "withdrawn" if now.minor > before.minor else "reinstated"
+            moved_time = max((one.create_time for one in dispute.withdrawals), default=None)
         yield _Step(mark=mark, label=label, stripe_id=dispute.dispute_id, value_time=moved_time)
     if is_lost and not before.is_lost:
         yield _Step(mark=now, label="lost", stripe_id=dispute.dispute_id)
@@ -153,8 +157,8 @@ def _refund(books: Books, refund: Refund) -> Iterator[_Step]:
     """A refund that Stripe does not know yet is reserved, and has moved nothing."""
     before = _booked(books, refund.refund_id)
     is_out = refund.state in ON_ITS_WAY and bool(refund.stripe_refund_id)
-    now = Mark(of=before.of, minor=refund.amount_minor if is_out else 0)
-    if now != before:
+    now = Mark(of=before.of, minor=refund.amount_minor if is_out else 0, parts=refund.parts if is_out else ())
+    if now.minor != before.minor:
         failed = "refund_canceled" if refund.state is RefundState.CANCELED else "refund_failed"
         yield _Step(
             mark=now,
@@ -163,6 +167,8 @@ def _refund(books: Books, refund: Refund) -> Iterator[_Step]:
             actor_id=refund.actor_id,
             value_time=refund.create_time if is_out else refund.fail_time,
         )
+    elif now.parts != before.parts:
+        yield _Step(mark=now, label=_REALLOCATED, stripe_id=refund.stripe_refund_id)
 
 
 def _movement(books: Books, movement: Movement, currency_code: str) -> Iterator[_Step]:

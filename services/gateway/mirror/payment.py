@@ -24,7 +24,8 @@ from services.gateway.settlement.moves import Step, digest, fee_too_much_minor, 
 from services.gateway.settlement.positions import Position, allocated, positions
 from services.gateway.settlement.rates import charged_minor
 from services.gateway.settlement.seen import MovedFacts, came_with, seen, transferred_minor
-from services.shared.split import LineAmount, added, amounts_of, spread
+from services.gateway.settlement.telling_apart import told_apart
+from services.shared.split import LineAmount
 from services.shared.states import IntentState
 
 NEW: Final = 0
@@ -241,7 +242,6 @@ class MirroredPayment:
             amount_minor=facts.amount_minor,
             create_time=facts.create_time,
             reason=facts.reason,
-            parts=self.allocated(attempt, facts.amount_minor),
         )
         self.refunds[known.refund_id] = replace(
             known,
@@ -254,11 +254,10 @@ class MirroredPayment:
     def apply_disputes(self, attempt: int, shown: Iterable[Dispute]) -> None:
         """Mirror all disputes of an attempt's charge. Stripe never takes one back, so none is forgotten."""
         known = {one.dispute_id: one for one in self.intents[attempt].disputes}
-        for one in sorted(shown, key=lambda dispute: dispute.dispute_id):
+        for one in shown:
             known[one.dispute_id] = one.shown_again(known.get(one.dispute_id))
-            self._set_disputes(attempt, known)
-            known[one.dispute_id] = self._with_parts(attempt, known[one.dispute_id])
-            self._set_disputes(attempt, known)
+        contested = tuple(known[dispute_id] for dispute_id in sorted(known))
+        self.intents[attempt] = replace(self.intents[attempt], disputes=contested)
         self.conclude()
 
     def warn(self, dispute_id: str, now: datetime) -> None:
@@ -315,8 +314,11 @@ class MirroredPayment:
             self.conclude()
 
     def conclude(self) -> None:
-        """Derive anew from all that is known: which kept method is needed, what sellers owe, and the observation."""
+        """Derive anew from all that is known: what falls to which line, which kept method is needed, what sellers owe,
+        and the observation.
+        """
         self.intents = with_needs(self.intents)
+        self._tell_apart()
         self._reinstate()
         self.count_receivables()
         self.observation = conclude(
@@ -351,24 +353,14 @@ class MirroredPayment:
                 paid_time=intent.create_time,
             )
 
-    def _set_disputes(self, attempt: int, known: Mapping[str, Dispute]) -> None:
-        contested = tuple(known[dispute_id] for dispute_id in sorted(known))
-        self.intents[attempt] = replace(self.intents[attempt], disputes=contested)
-
-    def _with_parts(self, attempt: int, one: Dispute) -> Dispute:
-        """Tell apart what of a dispute falls to each line, as far as its balance transactions took it.
-
-        Of what comes back in part, what fell to no line comes back first.
-        """
-        out_minor = one.withdrawn_minor
-        if out_minor > one.allocated_minor:
-            more = self.allocated(attempt, out_minor - one.allocated_minor)
-            return replace(one, parts=added(one.parts, more), allocated_minor=out_minor)
-        if 0 < out_minor < one.allocated_minor:
-            left = spread(out_minor, {part.line_id: part.amount_minor for part in one.parts})
-            return replace(one, parts=amounts_of(left), allocated_minor=out_minor)
-        # What is taken once more after all of it was given back takes of what is left then.
-        return one if out_minor else replace(one, parts=(), allocated_minor=0)
+    def _tell_apart(self) -> None:
+        """Say anew what of each refund and dispute falls to which line."""
+        of_refunds = {one.attempt for one in self.refunds.values()}
+        for attempt, intent in list(self.intents.items()):
+            if intent.disputes or attempt in of_refunds:
+                told = told_apart(intent, self.refunds.values())
+                self.refunds |= {one.refund_id: one for one in told.refunds}
+                self.intents[attempt] = replace(intent, disputes=told.disputes)
 
     def _reinstate(self) -> None:
         """Undo what was written off and is not to be given back any more: the seller owes nothing for it.

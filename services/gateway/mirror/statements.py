@@ -141,7 +141,7 @@ refund AS (
         fail_time timestamptz, bearer text, parts jsonb)
     ON CONFLICT ON CONSTRAINT refunds_pkey
     DO UPDATE SET state = excluded.state, stripe_refund_id = excluded.stripe_refund_id,
-        failure_reason = excluded.failure_reason, fail_time = excluded.fail_time),
+        failure_reason = excluded.failure_reason, fail_time = excluded.fail_time, parts = excluded.parts),
 dispute AS (
     INSERT INTO disputes (tenant_id, payment_id, dispute_id, attempt, state, is_open, answer_due_time, mirrored,
         create_time, due_time, trace_context)

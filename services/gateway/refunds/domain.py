@@ -61,6 +61,11 @@ class Refund:
     """When it was first seen that the payer does not get it; None also until that is kept."""
 
     @property
+    def is_decided(self) -> bool:
+        """Whether somebody decided here what is given back, and of which lines; of the dashboard's nobody did."""
+        return self.actor_id != ""
+
+    @property
     def is_returned(self) -> bool:
         """Whether Stripe took it and the payer does not get it; one that was refused was never promised."""
         return self.state not in ON_ITS_WAY and self.stripe_refund_id != ""
