@@ -18,11 +18,11 @@ from batzen.orchestrator.v1 import webhooks_pb2 as pb
 from batzen.orchestrator.v1.ops_pb2_grpc import OrchestratorOpsServiceStub
 from services.orchestrator.facts.domain import FactKind
 from services.orchestrator.webhooks_out import log
-from services.orchestrator.webhooks_out.domain import SUBSCRIPTIONS_MAX
+from services.orchestrator.webhooks_out.domain import SUBSCRIPTIONS_MAX, TRIED_FOR
 from tests.orchestrator.conftest import Orchestrator, World
 from tests.orchestrator.hooks import Room, new_name, of, room
 from tests.orchestrator.receivers import Receiver, receiver, says
-from tests.orchestrator.samples import new_id, refused
+from tests.orchestrator.samples import new_id, new_payment_id, refused
 
 OK = says("200 OK", body=b"thank you")
 BROKEN = says("500 Internal Server Error")
@@ -211,6 +211,45 @@ async def test_what_was_delivered_or_given_up_is_sent_again_in_its_order(operato
         assert again.replayed_count == 3
         await hooks.send()
         assert of(payment_id, bad.requests)[-3:] == [1, 2, 3]
+
+
+async def test_a_replay_never_tells_a_receiver_of_the_old_form_how_a_payment_stood_before_what_it_took(
+    operator: Operator,
+) -> None:
+    """Two are dead letters, and what came later was taken: by the old form nobody tells which is newer."""
+    async with receiver(BROKEN) as old:
+        await operator.put("old", old.url(), form=SUBSCRIPTION.FORM_LEGACY)
+        hooks, began = operator.hooks, operator.hooks.clock.now()
+        paid, unpaid = new_payment_id(), new_payment_id()
+        for payment_id in (paid, unpaid):
+            await hooks.happen(payment_id, 1)
+            await hooks.happen(payment_id, 2)
+        await hooks.send()
+        hooks.later(TRIED_FOR)
+        await hooks.send()
+        hooks.later(TRIED_FOR)
+        await hooks.send()
+        assert [one.state for one in await operator.listed()] == [DELIVERY.STATE_DEAD] * 4
+        old.answer = OK
+        await hooks.happen(paid, 3)
+        hooks.later(timedelta(hours=1))
+        await hooks.send()
+        [taken] = await operator.listed(state=DELIVERY.STATE_DELIVERED)
+        sent_before = len(old.requests)
+        end = hooks.clock.now() + timedelta(seconds=1)
+        assert (await operator.replay(period=period("old", began, end))).replayed_count == 4
+        await hooks.send()
+        of_paid = [(one.revision, one.state) for one in await operator.listed(payment_id=paid)]
+        assert of_paid == [(3, DELIVERY.STATE_DELIVERED), (2, DELIVERY.STATE_CANCELED), (1, DELIVERY.STATE_CANCELED)]
+        of_unpaid = [one.delivery_id for one in await operator.listed(payment_id=unpaid)][::-1]
+        assert [one.headers["webhook-id"] for one in old.requests[sent_before:]] == of_unpaid
+        await operator.replay(delivery_ids=[taken.delivery_id])  # the newest may be sent again
+        await hooks.send()
+        assert old.requests[-1].headers["webhook-id"] == taken.delivery_id
+        again = await operator.replay(period=period("old", began, end, delivered_too=True))
+        assert again.replayed_count == 3, "of what was cancelled nothing is true any more"
+        await hooks.send()
+        assert await operator.listed(state=DELIVERY.STATE_WAITING) == []
 
 
 async def test_a_long_period_is_replayed_in_parts(

@@ -82,6 +82,10 @@ class Delivering:
             if head.is_deleted:
                 self._metrics.ended(DeliveryState.CANCELED, count=await self._store.cancel(work))
                 return
+            if head.is_superseded:  # it was given up and is replayed: how the payment stood is not how it stands
+                await self._store.supersede(work, head.delivery)
+                self._metrics.ended(DeliveryState.CANCELED)
+                continue
             if head.wait:
                 raise RetryLater(head.wait)
             await self._try(work.tenant_id, head)

@@ -67,7 +67,7 @@ class DeliveryState(StrEnum):
     DEAD = "DEAD"
     """A dead letter: it was not taken in time."""
     CANCELED = "CANCELED"
-    """Its subscription was deleted before."""
+    """Its subscription was deleted before, or it is of the old form and something newer of its payment was taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

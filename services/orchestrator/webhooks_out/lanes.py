@@ -39,6 +39,8 @@ class Head:
     """Until it may be tried."""
     is_deleted: bool
     """Its subscription is."""
+    is_superseded: bool
+    """It is of the old form, which has no revision, and its receiver has taken something newer of the payment."""
 
 
 class LaneStore:
@@ -60,6 +62,7 @@ class LaneStore:
             secrets=list(zip(row["secret_ids"], row["secrets"], strict=True)),
             wait=max(row["wait"], timedelta(0)),
             is_deleted=row["delete_time"] is not None,
+            is_superseded=row["is_superseded"],
         )
 
     async def fact(self, tenant_id: str, delivery: Delivery) -> Fact | None:
@@ -101,6 +104,11 @@ class LaneStore:
             ended = await connection.fetch(CANCEL, work.tenant_id, *work.key, self._clock.now())
         return len(ended)
 
+    async def supersede(self, work: Work, delivery: Delivery) -> None:
+        """End one that waits, as something newer was taken."""
+        async with self._held.statement("hook.supersede") as connection:
+            await connection.execute(SUPERSEDE, work.tenant_id, *work.key, delivery.delivery_id, self._clock.now())
+
 
 def _fact(tenant_id: str, row: asyncpg.Record) -> Fact:
     return Fact(
@@ -119,6 +127,8 @@ def _fact(tenant_id: str, row: asyncpg.Record) -> Fact:
 
 HEAD: Final = """
 SELECT d.*, s.url, s.delete_time,
+    s.form = 'LEGACY' AND EXISTS (SELECT FROM webhook_deliveries n WHERE n.tenant_id = $2 AND n.subscription_id = $3
+        AND n.subject = $4 AND n.number > d.number AND n.state = 'DELIVERED') AS is_superseded,
     greatest(d.next_time, s.rest_until, CASE WHEN s.paused THEN now() + $1::interval + interval '1 minute' END,
         now() + $1::interval) - (now() + $1::interval) AS wait,
     ARRAY(SELECT k.secret_id FROM webhook_secrets k WHERE k.tenant_id = $2 AND k.subscription_id = $3
@@ -168,6 +178,10 @@ RECORD: Final = f"WITH tried AS ({tried('$8', '$9')}) {_KEEP_TRY}"
 CANCEL: Final = """
 UPDATE webhook_deliveries SET state = 'CANCELED', end_time = $4, next_time = NULL
 WHERE tenant_id = $1 AND subscription_id = $2 AND subject = $3 AND state = 'WAITING' RETURNING true"""
+
+SUPERSEDE: Final = """
+UPDATE webhook_deliveries SET state = 'CANCELED', end_time = $5, next_time = NULL
+WHERE tenant_id = $1 AND subscription_id = $2 AND subject = $3 AND delivery_id = $4 AND state = 'WAITING'"""
 
 RESTS: Final = """EXISTS (SELECT FROM webhook_subscriptions s WHERE s.tenant_id = g.tenant_id
     AND s.subscription_id = g.turn AND s.delete_time IS NULL AND (s.paused OR s.rest_until > {now}))"""
