@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+import asyncpg
 import pytest
 
 from local.environments import FRONTS
@@ -13,6 +14,7 @@ from local.ports import free_ports
 from local.postgres import EmbeddedPostgres
 from local.storage import Storage
 from local.suite import Suite, running_suite
+from services.runtime.database.connections import plain_dsn
 from tests.forking import OF_THE_FRONTS, OF_THE_SUITE, ForkServer
 from tests.web.browser import needed, new_context
 
@@ -20,9 +22,15 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext, Page
 
 
+RUNNING: Final = pytest.StashKey[Suite]()
+
+
 @pytest.fixture(scope="session")
 async def suite(
-    tmp_path_factory: pytest.TempPathFactory, postgres: EmbeddedPostgres, roles_folder: Path
+    tmp_path_factory: pytest.TempPathFactory,
+    postgres: EmbeddedPostgres,
+    roles_folder: Path,
+    request: pytest.FixtureRequest,
 ) -> AsyncIterator[Suite]:
     """The whole suite with its fronts, on the server of this test process."""
     directory: Path = tmp_path_factory.mktemp("web")
@@ -31,7 +39,19 @@ async def suite(
         ForkServer(*OF_THE_SUITE, *OF_THE_FRONTS) as forks,
         running_suite(directory, ports=free_ports(), storage=storage, spawn=forks.spawn, fronts=FRONTS) as running,
     ):
+        request.config.stash[RUNNING] = running
         yield running
+    del request.config.stash[RUNNING]
+
+
+@pytest.fixture(autouse=True, scope="module")
+async def payers_begin_anew(request: pytest.FixtureRequest) -> None:
+    """What the file before asked for does not count: the payer of all tests is quicker than any person."""
+    running = request.config.stash.get(RUNNING, None)
+    if running is not None:
+        connection = await asyncpg.connect(plain_dsn(running.database_url("bff")))
+        await connection.execute("DELETE FROM rate_buckets")
+        await connection.close()
 
 
 @pytest.fixture(scope="session")
