@@ -41,6 +41,7 @@ from tests.orchestrator.samples import (
     resume,
     retry,
     start,
+    state_of,
     submit,
 )
 from tests.orchestrator.shops import connected
@@ -135,6 +136,8 @@ class Asked:
     outcome: str = ""
     """OK, or the reason of the refusal; empty while it is not known."""
     asked_shift: timedelta = timedelta(0)
+    led_to_bank: bool = False
+    """Its answer sent the payer to their bank: a repeat is refused once the bank may ask about something else."""
 
 
 @dataclass
@@ -183,6 +186,10 @@ class Clients:
         self.log.append(f"{asked.method}: {outcome}")
         self.counts["calls" if outcome == "OK" else "refusals"] += 1
         self.counts[f"{asked.method} {outcome}"] += 1
+        if asked.led_to_bank and outcome == "PAYMENT_STATE":
+            return
+        is_submitted = asked.method == "SubmitPayment" and answer is not None
+        asked.led_to_bank = is_submitted and state_of(answer.payment) == "REQUIRES_ACTION"
         is_kept = asked.outcome == "OK" or asked.method not in FORGOTTEN
         assert not is_kept or asked.outcome in ("", outcome), f"a repeat was answered with {outcome}: {asked}"
         is_first, asked.outcome = asked.outcome != "OK", outcome
