@@ -197,7 +197,8 @@ SENT = [
         payment(attempt(IntentState.SUCCEEDED)),
         "refund.create:caaed44d-716a-5e3b-b11a-1ed9909f99e5",
         '{"payment_intent": "pi_1", "amount": 1000, "reverse_transfer": false, "refund_application_fee": false, '
-        '"metadata": {"payment_id": "pay_1", "refund_id": "refund_1"}, "reason": "duplicate"}',
+        '"metadata": {"payment_id": "pay_1", "refund_id": "refund_1", "bearer": "SHARED", "actor_id": "anna", '
+        '"lines": "[[\\"\\",1000]]"}, "reason": "duplicate"}',
     ),
 ]
 

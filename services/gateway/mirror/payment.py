@@ -18,10 +18,10 @@ from services.gateway.intents.needs import with_needs
 from services.gateway.ledger.books import NOTHING, Books
 from services.gateway.mirror.observation import Observation, conclude, left_minor
 from services.gateway.receivables.domain import Receivable, receivables, written_off_less
-from services.gateway.refunds.domain import Refund, RefundFacts
+from services.gateway.refunds.domain import Bearer, Refund, RefundFacts
 from services.gateway.settlement.domain import Movement, MovementKind, MovementState
 from services.gateway.settlement.moves import Step, digest, fee_too_much_minor, is_seen, steps
-from services.gateway.settlement.positions import Position, allocated, positions
+from services.gateway.settlement.positions import Position, allocated, positions, split_of
 from services.gateway.settlement.rates import charged_minor
 from services.gateway.settlement.seen import MovedFacts, came_with, seen, transferred_minor
 from services.gateway.settlement.telling_apart import told_apart
@@ -236,13 +236,7 @@ class MirroredPayment:
 
     def apply_refund(self, attempt: int, facts: RefundFacts) -> None:
         """Mirror a refund, also one that was made in Stripe's dashboard."""
-        known = self._refund_of(facts) or Refund(
-            refund_id=f"refund_{facts.stripe_refund_id.removeprefix('re_')}",
-            attempt=attempt,
-            amount_minor=facts.amount_minor,
-            create_time=facts.create_time,
-            reason=facts.reason,
-        )
+        known = self._refund_of(facts) or self._learned(attempt, facts)
         self.refunds[known.refund_id] = replace(
             known,
             stripe_refund_id=facts.stripe_refund_id,
@@ -281,6 +275,11 @@ class MirroredPayment:
         self.movements[movement.movement_id] = reserved
         self.conclude()
         return reserved
+
+    def was_moved_by(self, call_id: uuid.UUID) -> bool:
+        """Whether a call has made its movement, as it may have though nothing of the call is kept."""
+        made = (one for one in self.movements.values() if one.state is MovementState.MADE)
+        return any(one.call_id == str(call_id) for one in made)
 
     def made(self, movement_id: str, stripe_id: str) -> None:
         """Keep that something moved."""
@@ -399,6 +398,27 @@ class MirroredPayment:
         known = self.movements.values()
         charge_minor = charged_minor(self.intents[attempt], known, moved) if is_exchanged else moved.amount_minor
         self.movements = seen(self.movements, moved, attempt=attempt, seller_id=seller_id, charge_minor=charge_minor)
+
+    def _learned(self, attempt: int, facts: RefundFacts) -> Refund:
+        """Return a refund of which nothing is kept: as its metadata says where a call of ours made it.
+
+        We forgot it, as with a database that lost its last commits, or Stripe said of the call that it had no effect.
+        """
+        claimed = facts.refund_id if facts.refund_id not in self.refunds else ""
+        lines = {one.line_id for one in split_of(self.intents[attempt]).lines}
+        said_minor = sum(one.amount_minor for one in facts.parts)
+        is_sound = said_minor <= facts.amount_minor and lines.issuperset(one.line_id for one in facts.parts)
+        is_said = bool(claimed and facts.parts and is_sound)
+        return Refund(
+            refund_id=claimed or f"refund_{facts.stripe_refund_id.removeprefix('re_')}",
+            attempt=attempt,
+            amount_minor=facts.amount_minor,
+            create_time=facts.create_time,
+            reason=facts.reason,
+            actor_id=facts.actor_id if claimed else "",
+            bearer=facts.bearer if claimed else Bearer.SHARED,
+            parts=facts.parts if is_said else (),
+        )
 
     def _refund_of(self, facts: RefundFacts) -> Refund | None:
         for one in self.refunds.values():

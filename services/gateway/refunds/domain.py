@@ -83,6 +83,10 @@ class RefundFacts:
     failure_reason: str
     reason: str
     create_time: datetime
+    actor_id: str = ""
+    """Who decided, as its metadata says, as also the next two; empty for one that we did not make."""
+    bearer: Bearer = Bearer.SHARED
+    parts: tuple[LineAmount, ...] = ()
 
 
 def given_back_minor(refunds: Iterable[Refund], attempt: int) -> int:

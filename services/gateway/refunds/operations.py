@@ -26,6 +26,7 @@ from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.currencies import to_stripe
 from services.gateway.stripe_api.intent_objects import intent_facts
 from services.gateway.stripe_api.objects import disputes_in, metadata, refund_facts
+from services.gateway.stripe_api.refund_metadata import refund_metadata
 from services.shared.codec import Json
 from services.shared.split import LineAmount
 
@@ -71,17 +72,7 @@ class CreateRefund(Operation[CreateRefundParams, MirroredPayment]):
         if asked.refund_id in payment.refunds:  # made of the request, whose call is so old that it was forgotten
             raise RequestIdReused(field="request_id")
         intent = _refundable(payment, asked)
-        body: dict[str, object] = {
-            "payment_intent": intent.intent_id,
-            "amount": to_stripe(asked.amount_minor, payment.currency_code),
-            # What sellers and platform give back is decided here, by calls of their own. Stripe's proportions do not.
-            "reverse_transfer": False,
-            "refund_application_fee": False,
-            "metadata": {"payment_id": payment.payment_id, "refund_id": asked.refund_id},
-        }
-        if asked.reason:
-            body["reason"] = asked.reason
-        payment.refunds[asked.refund_id] = Refund(
+        refund = Refund(
             refund_id=asked.refund_id,
             attempt=intent.attempt,
             amount_minor=asked.amount_minor,
@@ -91,6 +82,17 @@ class CreateRefund(Operation[CreateRefundParams, MirroredPayment]):
             bearer=_bearer(asked),
             parts=_parts(payment, intent, asked),
         )
+        body: dict[str, object] = {
+            "payment_intent": intent.intent_id,
+            "amount": to_stripe(asked.amount_minor, payment.currency_code),
+            # What sellers and platform give back is decided here, by calls of their own. Stripe's proportions do not.
+            "reverse_transfer": False,
+            "refund_application_fee": False,
+            "metadata": refund_metadata(refund, payment_id=payment.payment_id),
+        }
+        if asked.reason:
+            body["reason"] = asked.reason
+        payment.refunds[asked.refund_id] = refund
         payment.conclude()
         return replace(asked, intent_id=intent.intent_id, body=body)
 

@@ -134,6 +134,8 @@ class Movement:
     stripe_id: str = ""
     actor_id: str = ""
     """Who asked for it; empty where that follows from what happened to the payment."""
+    call_id: str = ""
+    """Of the call that made it, by which a request that comes again is known; empty where no call of ours did."""
     note: str = ""
     """Why, in the words of who asked."""
     stripe_refund_id: str = ""

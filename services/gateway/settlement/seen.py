@@ -23,6 +23,10 @@ class BackFacts:
     movement_id: str
     """Ours, as its metadata claims; empty for one that no call of ours made."""
     amount_minor: int
+    actor_id: str = ""
+    """Who asked us for it, as its metadata says."""
+    call_id: str = ""
+    """Of our call that made it, as its metadata says."""
     stripe_refund_id: str = ""
     """Of the refund with which Stripe made it; empty for none."""
     create_time: datetime
@@ -36,6 +40,10 @@ class MovedFacts:
     stripe_id: str
     movement_id: str = ""
     """Ours, as its metadata claims; empty for one that no call of ours made."""
+    actor_id: str = ""
+    """Who asked us for it, as its metadata says."""
+    call_id: str = ""
+    """Of our call that made it, as its metadata says."""
     account_id: str = ""
     """The seller's at Stripe."""
     charge_id: str = ""
@@ -87,6 +95,8 @@ def seen(
         currency_code=moved.currency_code,
         charge_minor=charge_minor,
         is_assumed=moved.is_assumed,
+        actor_id=moved.actor_id if moved.movement_id else "",
+        call_id=moved.call_id if moved.movement_id else "",
         create_time=moved.create_time,
     )
     on = _made(_of_both(on, moved), moved.stripe_id)  # what went back is in the currency that it shows
@@ -150,6 +160,8 @@ def _back(on: Movement, back: BackFacts, movements: Mapping[str, Movement]) -> M
         currency_code=on.currency_code,
         charge_minor=until_minor - before.charge_minor,
         of_movement_id=on.movement_id,
+        actor_id=back.actor_id if back.movement_id else "",
+        call_id=back.call_id if back.movement_id else "",
         stripe_refund_id=back.stripe_refund_id,
         create_time=back.create_time,
     )

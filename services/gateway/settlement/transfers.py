@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from services.errors import RequestIdReused
 from services.gateway.call_log.call import Call, Params
 from services.gateway.call_log.operation import Operation, SubjectStore
 from services.gateway.errors import IntentNotFound, NotNow, StripeRefused
@@ -24,7 +25,7 @@ from services.gateway.settlement.domain import Movement, MovementOrigin
 from services.gateway.settlement.moves import ByHand, by_hand
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.currencies import to_stripe
-from services.gateway.stripe_api.metadata import ATTEMPT, CALL_ID, MOVEMENT_ID, PAYMENT_ID
+from services.gateway.stripe_api.metadata import ACTOR_ID, ATTEMPT, CALL_ID, MOVEMENT_ID, PAYMENT_ID
 from services.gateway.stripe_api.objects import metadata, text
 from services.shared.codec import Json
 
@@ -59,10 +60,12 @@ class CreateTransfer(Operation[TransferParams, MirroredPayment]):
 
     async def prepare(self, payment: MirroredPayment, call: Call[TransferParams]) -> TransferParams:
         """Reserve what is due. The lease makes this the only call that looks at that now."""
+        if call.params.by_hand is not None and payment.was_moved_by(call.call_id):  # and the call was forgotten
+            raise RequestIdReused(field="request_id")
         due = _due(payment, call.params)
         if due is None:
             raise NotNow
-        reserved = payment.reserve(due, asked=call.create_time)
+        reserved = payment.reserve(replace(due, call_id=str(call.call_id)), asked=call.create_time)
         body: dict[str, object] = {
             "amount": to_stripe(reserved.amount_minor, reserved.currency_code),
             "currency": reserved.currency_code.lower(),
@@ -73,6 +76,7 @@ class CreateTransfer(Operation[TransferParams, MirroredPayment]):
                 ATTEMPT: str(reserved.attempt),
                 MOVEMENT_ID: reserved.movement_id,
                 CALL_ID: str(call.call_id),
+                **({ACTOR_ID: reserved.actor_id} if reserved.actor_id else {}),
             },
         }
         if reserved.origin is MovementOrigin.SOURCE:

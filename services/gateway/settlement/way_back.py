@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from services.errors import RequestIdReused
 from services.gateway.call_log.call import Call, Params
 from services.gateway.call_log.operation import Operation, SubjectStore
 from services.gateway.errors import NotNow, ReversalExceedsTransfer, StripeRefused
@@ -34,7 +35,7 @@ from services.gateway.settlement.domain import (
 from services.gateway.settlement.moves import back_until_minor
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.currencies import to_stripe
-from services.gateway.stripe_api.metadata import CALL_ID, MOVEMENT_ID, PAYMENT_ID
+from services.gateway.stripe_api.metadata import ACTOR_ID, CALL_ID, MOVEMENT_ID, PAYMENT_ID
 from services.gateway.stripe_api.objects import metadata, text
 from services.shared.codec import Json
 
@@ -78,6 +79,8 @@ class WayBack(Operation[WayBackParams, MirroredPayment]):
             raise ReversalExceedsTransfer(left_minor=0)
         if on.is_assumed:  # what it came to there is to be read first
             raise NotNow
+        if asked.actor_id and payment.was_moved_by(call.call_id):  # and the call was forgotten
+            raise RequestIdReused(field="request_id")
         missing = _missing(payment, on, call)
         if not asked.actor_id and all(isinstance(one, Wait) or one.fact != missing.fact for one in payment.steps(None)):
             raise NotNow
@@ -92,6 +95,7 @@ class WayBack(Operation[WayBackParams, MirroredPayment]):
                     PAYMENT_ID: payment.payment_id,
                     MOVEMENT_ID: reserved.movement_id,
                     CALL_ID: str(call.call_id),
+                    **({ACTOR_ID: reserved.actor_id} if reserved.actor_id else {}),
                 },
             },
         )
@@ -175,6 +179,7 @@ def _missing(payment: MirroredPayment, on: Movement, call: Call[WayBackParams]) 
         of_movement_id=on.movement_id,
         fact=fact,
         actor_id=call.params.actor_id,
+        call_id=str(call.call_id),
         create_time=call.create_time,
     )
 

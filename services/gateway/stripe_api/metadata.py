@@ -24,6 +24,9 @@ CALL_ID: Final = "call_id"
 CAPTURE_CALL_ID: Final = "capture_call_id"
 """Of the capture that was made last. Captures are made one after another, so this tells one from the next, whatever
 they come to."""
+ACTOR_ID: Final = "actor_id"
+"""Of a refund, a transfer or a reversal: who asked for it. Without it one that was learned again would be by nobody's
+word, and undone."""
 MOVEMENT_ID: Final = "movement_id"
 """Of a transfer, a reversal or a fee refund, on which nothing of a caller's is put."""
 OURS: Final = frozenset({PAYMENT_ID, ATTEMPT, CALL_ID, CAPTURE_CALL_ID})

@@ -10,7 +10,7 @@ from services.gateway.intents.domain import ChargeFacts
 from services.gateway.settlement.domain import MovementKind
 from services.gateway.settlement.seen import BackFacts, MovedFacts
 from services.gateway.stripe_api.currencies import from_stripe
-from services.gateway.stripe_api.metadata import MOVEMENT_ID
+from services.gateway.stripe_api.metadata import ACTOR_ID, CALL_ID, MOVEMENT_ID
 from services.gateway.stripe_api.objects import amount, metadata, number, part, parts, reference, text
 from services.shared.codec import Json
 
@@ -25,6 +25,8 @@ def moved_facts(shown: Json) -> MovedFacts:
         kind=MovementKind.TRANSFER if is_transfer else MovementKind.FEE,
         stripe_id=str(shown["id"]),
         movement_id=metadata(shown, MOVEMENT_ID),
+        actor_id=metadata(shown, ACTOR_ID),
+        call_id=metadata(shown, CALL_ID),
         account_id=reference(shown, "destination" if is_transfer else "account"),
         charge_id=reference(shown, "source_transaction" if is_transfer else "charge"),
         amount_minor=amount(shown, "amount"),
@@ -41,6 +43,8 @@ def backs(shown: Iterable[Json]) -> tuple[BackFacts, ...]:
         BackFacts(
             stripe_id=str(one["id"]),
             movement_id=metadata(one, MOVEMENT_ID),
+            actor_id=metadata(one, ACTOR_ID),
+            call_id=metadata(one, CALL_ID),
             amount_minor=amount(one, "amount"),
             stripe_refund_id=reference(one, "source_refund"),
             create_time=_time(one),

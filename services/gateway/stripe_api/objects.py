@@ -13,8 +13,10 @@ from typing import Final
 
 from services.gateway.disputes.domain import Dispute, Withdrawal, standing_of
 from services.gateway.payment_methods.domain import MethodFacts
-from services.gateway.refunds.domain import RefundFacts, RefundState
+from services.gateway.refunds.domain import Bearer, RefundFacts, RefundState
 from services.gateway.stripe_api.currencies import AmountNotRepresentable, from_stripe
+from services.gateway.stripe_api.metadata import ACTOR_ID
+from services.gateway.stripe_api.refund_metadata import REFUND_ID, bearer_in, parts_in
 from services.shared.cards import without_card_numbers
 from services.shared.codec import Json
 from services.shared.payment import Method
@@ -87,14 +89,19 @@ def told(message: object) -> str:
 
 def refund_facts(refund: Json) -> RefundFacts:
     """Read a refund as Stripe shows it."""
+    said = part(refund, "metadata")
+    is_ours = text(said, REFUND_ID) != ""
     return RefundFacts(
         stripe_refund_id=str(refund["id"]),
-        refund_id=metadata(refund, "refund_id"),
+        refund_id=text(said, REFUND_ID),
         state=REFUND_STATES.get(text(refund, "status"), RefundState.PENDING),
         amount_minor=amount(refund, "amount"),
         failure_reason=text(refund, "failure_reason"),
         reason=text(refund, "reason"),
         create_time=datetime.fromtimestamp(number(refund, "created"), UTC),
+        actor_id=text(said, ACTOR_ID) if is_ours else "",
+        bearer=bearer_in(said) if is_ours else Bearer.SHARED,
+        parts=parts_in(said) if is_ours else (),
     )
 
 
