@@ -22,11 +22,13 @@ from batzen.orchestrator.v1 import ops_pb2 as ops_pb
 from batzen.orchestrator.v1.notifications_pb2_grpc import NotificationServiceStub
 from local.databases import ServiceDatabase
 from services.orchestrator.facts.domain import Fact, FactKind, fact_id
+from services.orchestrator.facts.rules import Seen
 from services.orchestrator.facts.store import FactStore
 from services.orchestrator.mail.building import NO_MAILS, mails
 from services.orchestrator.mail.domain import Contact
 from services.orchestrator.mail.metrics import MailMetrics
 from services.orchestrator.mail.outbox import ASKED_AGAIN_AFTER, KNOWN_WITHIN, RETRY, MailOutbox, Return
+from services.orchestrator.mail.outdated import PLANS
 from services.orchestrator.mail.settings import MailSettings
 from services.orchestrator.mail.smtp import Smtp, SmtpServer
 from services.orchestrator.mail.store import FORGET, MailStore, NotSent
@@ -40,6 +42,8 @@ from services.runtime.process.followed import Followed
 from services.runtime.process.settings import SettingsError, settings_from
 from services.runtime.work.engine import Engine
 from services.runtime.work.kinds import RetryPolicy, Work
+from services.shared import codec
+from services.shared.states import State
 from tests.conftest import Databases
 from tests.eventually import WITHIN_S
 from tests.metrics import Figures
@@ -111,6 +115,14 @@ class Post:
         )
         await self.keep(fact)
         return fact
+
+    async def heard(self, payment_id: str, seen: Seen) -> None:
+        """Keep what was heard of a payment last."""
+        await self.rows.execute(
+            "INSERT INTO followed_payments (tenant_id, payment_id, revision, seen, update_time)"
+            " VALUES ($1, $2, 4, $3, now())",
+            self.tenant_id, payment_id, json.dumps(codec.to_json(seen)),
+        )  # fmt: skip
 
     async def keep(self, fact: Fact) -> None:
         sinks = [NotificationSink(now=self.clock.now)]
@@ -383,6 +395,77 @@ async def test_operators_who_left_are_not_written_to(post: Post) -> None:
     await post.say(operator_addresses=[])
     await post.send()
     assert await post.ended() == [("SKIPPED", NotSent.NO_CONTACT)]
+
+
+IN_A_DAY, IN_TWO_DAYS = timedelta(days=1), timedelta(days=2)
+PLANNED: dict[str, Any] = {"collection": State.SCHEDULED, "charge_time": IN_A_DAY}
+SOFT = {"is_final": "false", "decline_code": "insufficient_funds"}
+OVER = {"reason": "ABANDONED"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "says", "seen", "end"),
+    [
+        (FactKind.PAYMENT_FAILED, SOFT, PLANNED, "SENT"),
+        (FactKind.PAYMENT_FAILED, SOFT, {"collection": State.SUCCEEDED, "captured_minor": 12_000}, "OUTDATED"),
+        (FactKind.PAYMENT_FAILED, SOFT, {"collection": State.PROCESSING, "charge_time": IN_A_DAY}, "OUTDATED"),
+        (FactKind.PAYMENT_FAILED, SOFT, PLANNED | {"charge_time": IN_TWO_DAYS}, "OUTDATED"),
+        (FactKind.PAYMENT_FAILED, {"is_final": "true"}, {"collection": State.FAILED}, "SENT"),
+        (FactKind.PAYMENT_FAILED, {"is_final": "true"}, {"collection": State.SUCCEEDED}, "OUTDATED"),
+        (FactKind.PAYMENT_EXPIRED, OVER, {"collection": State.EXPIRED}, "SENT"),
+        (FactKind.PAYMENT_EXPIRED, OVER, {"collection": State.SUCCEEDED, "captured_minor": 12_000}, "OUTDATED"),
+        (FactKind.PAYMENT_EXPIRED, OVER, {"collection": State.AUTHORIZED}, "OUTDATED"),
+        (FactKind.ACTION_REQUIRED, {"action": "METHOD"}, {"collection": State.REQUIRES_PAYMENT_METHOD}, "SENT"),
+        (FactKind.ACTION_REQUIRED, {"action": "METHOD"}, {"collection": State.SUCCEEDED}, "OUTDATED"),
+        (FactKind.PAYMENT_SCHEDULED, {}, PLANNED, "SENT"),
+        (FactKind.PAYMENT_SCHEDULED, {}, {"collection": State.CANCELED}, "OUTDATED"),
+        (FactKind.CHARGE_UPCOMING, {}, PLANNED, "SENT"),
+        (FactKind.CHARGE_UPCOMING, {}, PLANNED | {"charge_time": IN_TWO_DAYS}, "OUTDATED"),
+        (FactKind.PAYMENT_REFUNDED, {"refunded_minor": "12000"}, {"refunded_minor": 12_000}, "SENT"),
+        (FactKind.PAYMENT_REFUNDED, {"refunded_minor": "12000"}, {"refunded_minor": 0}, "OUTDATED"),
+        (FactKind.PAYMENT_RECEIVED, {}, {"collection": State.SUCCEEDED, "refunded_minor": 12_000}, "SENT"),
+        (FactKind.PAYMENT_FAILED, {"is_final": "true"}, None, "SENT"),
+    ],
+)
+async def test_what_is_not_true_any_more_when_it_leaves_is_not_said(
+    kind: FactKind, says: dict[str, str], seen: dict[str, Any] | None, end: str, post: Post
+) -> None:
+    """It was heard while no server took mails: money came, or what was planned is planned for another time."""
+    post.known.people["payer_1"] = Contact(addresses=(LEA,))
+    now = post.clock.now()
+    names_time = kind in PLANS and says.get("is_final") != "true"
+    values = {**MONEY, **says} | ({"charge_time": (now + IN_A_DAY).isoformat()} if names_time else {})
+    fact = await post.happens(kind, values, payer_id="payer_1")
+    post.boxes.to_data = ["451 4.3.0 busy"]
+    await post.send()
+    assert await post.ended() == [("WAITING", "")]
+    if seen is not None:
+        times = {name: now + value for name, value in seen.items() if name == "charge_time"}
+        await post.heard(fact.payment_id, Seen(**(seen | times)))
+    post.clock.advance(2 * A_MINUTE)
+    await post.send()
+    assert await post.ended() == [("SENT", "") if end == "SENT" else ("SKIPPED", NotSent.OUTDATED)]
+
+
+async def test_no_charge_is_announced_for_a_time_that_has_passed(post: Post) -> None:
+    post.known.people["payer_1"] = Contact(addresses=(LEA,))
+    charge_time = post.clock.now() + IN_A_DAY
+    fact = await post.happens(
+        FactKind.PAYMENT_FAILED, {**MONEY, **SOFT, "charge_time": charge_time.isoformat()}, payer_id="payer_1"
+    )
+    await post.heard(fact.payment_id, Seen(collection=State.SCHEDULED, charge_time=charge_time))
+    post.clock.advance(IN_A_DAY + A_MINUTE)
+    await post.send()
+    assert await post.ended() == [("SKIPPED", NotSent.OUTDATED)]
+
+
+async def test_operators_are_not_written_to_of_what_needs_nobody_any_more(post: Post) -> None:
+    await post.say(switches=[{"kind": "ATTENTION_RAISED", "recipient": "OPERATOR", "channels": ["MAIL"]}])
+    for attentions in (("SURPLUS",), ("STUCK", "LATE_MONEY")):
+        fact = await post.happens(FactKind.ATTENTION_RAISED, {"reason": "LATE_MONEY", "detail": "It came late."})
+        await post.heard(fact.payment_id, Seen(attentions=attentions))
+    await post.send()
+    assert sorted(await post.ended()) == [("SENT", ""), ("SKIPPED", NotSent.OUTDATED)]
 
 
 async def test_what_is_announced_is_not_once_it_happened(post: Post) -> None:

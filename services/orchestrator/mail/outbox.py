@@ -18,11 +18,11 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 from urllib.parse import quote
 
-from services.orchestrator.facts.domain import FactKind
 from services.orchestrator.mail.catalogue import WITH_RECEIPT
 from services.orchestrator.mail.domain import Contact, Letter, Sender, language_of
 from services.orchestrator.mail.message import AddressUnfit, Mail, mail_of
 from services.orchestrator.mail.metrics import UNCOUNTED, MailMetrics, Outcome
+from services.orchestrator.mail.outdated import is_outdated
 from services.orchestrator.mail.smtp import MailboxRefused, MailNotTaken
 from services.orchestrator.mail.store import MailState, MailStore, NotSent, PendingMail
 from services.orchestrator.mail.unsubscribe_tokens import Declined, UnsubscribeTokens
@@ -136,7 +136,7 @@ class MailOutbox:
         await self._hand_in(mail, replace(letter, receipt=await self._receipt(mail, letter)), self._server)
 
     async def _unwanted(self, mail: PendingMail) -> NotSent | None:
-        if mail.kind is FactKind.CHARGE_UPCOMING and datetime.fromisoformat(mail.values["charge_time"]) <= self._now():
+        if is_outdated(mail.kind, mail.values, await self._store.seen(mail), now=self._now()):
             return NotSent.OUTDATED
         if _may_be_declined(mail) and await self._store.is_declined(mail):
             return NotSent.DECLINED

@@ -11,12 +11,14 @@ from typing import Final
 from uuid import UUID
 
 from services.orchestrator.facts.domain import FactKind
+from services.orchestrator.facts.rules import Seen
 from services.orchestrator.notifications.domain import NotificationPolicy
 from services.orchestrator.notifications.kinds import Channel, RecipientKind
 from services.orchestrator.notifications.policies import current_policy
 from services.orchestrator.webhooks_out.actions import Action, answer_of, keep
 from services.runtime.database.connections import DirectConnections
 from services.runtime.work.kinds import Work
+from services.shared import codec
 
 
 class MailState(StrEnum):
@@ -48,7 +50,7 @@ class NotSent(StrEnum):
     DECLINED = "DECLINED"
     """They do not want mails of this kind any more."""
     OUTDATED = "OUTDATED"
-    """What it announces has happened meanwhile."""
+    """What it says is not so any more, or what it announces has happened meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +135,12 @@ class MailStore:
             payment: bytes | None = await connection.fetchval(PAYMENT, mail.tenant_id, mail.payment_id, mail.fact_id)
         return payment
 
+    async def seen(self, mail: PendingMail) -> Seen | None:
+        """Return what was heard of the payment of a mail last; None where it is of none that is followed."""
+        async with self._held.statement(None) as connection:
+            seen: str | None = await connection.fetchval(HEARD, mail.tenant_id, mail.payment_id)
+        return None if seen is None else codec.from_json(Seen, json.loads(seen))
+
     async def policy(self, tenant_id: str) -> NotificationPolicy:
         """Return how a tenant tells."""
         async with self._held.statement(None) as connection:
@@ -215,6 +223,8 @@ SELECT fact_id, recipient_kind, recipient_id, kind, payment_id, "values", occur_
 WHERE tenant_id = $1 AND fact_id = $2::text::uuid AND recipient_kind = $3 AND recipient_id = $4 AND state = 'WAITING'"""
 
 PAYMENT: Final = "SELECT payment FROM facts WHERE tenant_id = $1 AND payment_id = $2 AND fact_id = $3"
+
+HEARD: Final = "SELECT seen FROM followed_payments WHERE tenant_id = $1 AND payment_id = $2"
 
 DECLINED: Final = """
 SELECT true FROM notification_opt_outs
