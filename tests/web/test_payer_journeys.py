@@ -221,3 +221,23 @@ async def test_money_that_is_taken_later_is_never_called_paid(
     await page.get_by_role("button", name=button).click()
     await see(page, end)
     assert "Nothing was taken yet." in await page.get_by_role("main").inner_text()
+
+
+async def test_a_planned_payment_is_called_off_by_a_second_press_beside_what_it_means(
+    suite: Suite, page: Page, shop: Shop, payer_id: str
+) -> None:
+    await payers.keep(suite, payer_id, "pm_card_visa")
+    later = (datetime.now(UTC) + timedelta(days=7)).isoformat()
+    payment_id = await payers.started(shop, payer_id=payer_id, timing="SCHEDULED", charge_time=later)
+    await payers.come_in(page, shop, payment_id, payer_id=payer_id)
+    await see(page, "When you pay")
+    await page.get_by_role("link", name="Continue").click()
+    await payers.choose(page, "Visa ending in 4242")
+    await page.get_by_role("button", name="Keep the card for CHF 60.00").click()
+    await see(page, "Your payment is planned")
+    sure = page.get_by_role("button", name="Yes, cancel the payment")
+    assert not await sure.is_visible()
+    await page.get_by_text("Cancel the payment", exact=True).click()
+    await page.get_by_text("This cannot be undone.").wait_for()
+    await sure.click()
+    await see(page, "The payment was cancelled")
