@@ -12,6 +12,7 @@ from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from batzen.status.v1 import status_pb2
 from local.databases import ServiceDatabase
+from services.gateway.call_log.execution import IN_FLIGHT_MAX
 from services.orchestrator.domain.policies import (
     ABANDONED_AFTER,
     PARKED_AFTER_TRIES,
@@ -42,7 +43,7 @@ from tests.orchestrator.samples import (
 )
 
 GATEWAY = frozenset({"gateway"})
-IN_FLIGHT = timedelta(minutes=3)
+IN_FLIGHT = IN_FLIGHT_MAX + timedelta(minutes=1)
 """Longer than the gateway waits for what may still be on its way at Stripe."""
 
 # Submits.
