@@ -317,6 +317,39 @@ def test_what_was_booked_for_other_lines_is_booked_anew_under_a_name_of_its_own(
     }
 
 
+def test_what_fell_to_no_line_for_ever_is_healed_when_next_something_is_concluded() -> None:
+    """As an earlier release kept it: all is refunded at the dashboard or lost, of no line, and booked as that."""
+    for takes, of in ((shown("re_a", 15_000), "re_a"), (disputed(Standing.LOST, -15_000, at=10), "dp_a")):
+        payment = sold(AT_LOSS)
+        takes(payment)
+        payment.refunds = {key: replace(one, parts=()) for key, one in payment.refunds.items()}
+        of_no_line = tuple(replace(one, parts=()) for one in payment.intents[1].disputes)
+        payment.intents[1] = replace(payment.intents[1], disputes=of_no_line)
+        payment.books, _ = post(payment.books, known(payment), payment_id="pay_a", counting=1)
+        assert [one.due_minor for one in payment.positions(1)] == [0, 0]
+
+        payment.conclude()
+        [fact] = post(payment.books, known(payment), payment_id="pay_a", counting=1)[1]
+        settle(payment)
+
+        assert (fact.fact, parts_of(payment)) == (f"reallocated:{of}", {of: (10_000, 5_000)})
+        assert [one.moved_minor for one in payment.positions(1)] == [0, 0]
+
+
+def test_a_refund_that_was_booked_without_its_lines_is_booked_with_them_and_comes_to_the_same() -> None:
+    payment = sold(AT_LOSS)
+    shown("re_a", 6_000)(payment)
+    settle(payment)
+    marks = {key: replace(one, parts=()) if key == "refund_a" else one for key, one in payment.books.marks.items()}
+    payment.books = replace(payment.books, marks=marks)
+
+    books, facts = post(payment.books, known(payment), payment_id="pay_a", counting=1)
+
+    assert [one.fact for one in facts] == ["adjusted:pay_a", "reallocated:re_a"]
+    assert by_account([entry for one in facts for entry in one.entries]) == {}
+    assert Sums(books.sums).less(Sums(payment.books.sums)).entries() == ()
+
+
 def parts_of(payment: MirroredPayment) -> dict[str, tuple[int, int]]:
     """Return what of each that counts falls to the lines of s1 and s2."""
     counts = [one for one in payment.refunds.values() if one.state is RefundState.SUCCEEDED]
