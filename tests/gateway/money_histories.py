@@ -22,6 +22,7 @@ from batzen.gateway.v1 import ops_pb2, split_pb2, transfers_pb2
 from batzen.type.v1 import money_pb2
 from sandbox.control import Refused
 from services.gateway.errors import IntentNotFound
+from services.gateway.settlement.positions import captured_of_lines
 from services.runtime.rpc.call_context import acting_for
 from tests.gateway.money_world import World
 from tests.gateway.samples import new_id, new_request_id
@@ -133,7 +134,7 @@ class History:
             "application_fee": money_pb2.Money(amount_minor=kept if is_destination else 0, currency_code=currency),
             "seller_parts": parts,
             "settlement_terms": terms,
-            "capture_manually": chance.random() < 0.3,
+            "capture_manually": chance.random() < (0.7 if is_destination else 0.3),
         }
         payment_id, card = new_id("pay"), chance.choice(CARDS)
         self.sales.append(
@@ -164,16 +165,20 @@ class History:
         return split_pb2.SellerPart(seller_id=seller_id, lines=[line])
 
     async def captures(self) -> None:
-        """What is held is captured, all of what is left of it or a part."""
-        sale = self._sale()
-        seen = await self.world.payments.seen(sale.payment_id)
-        left = seen.amounts.capturable_minor
+        """What is held is captured, all of what is left of it or a part; of which lines that is is said or not."""
+        held = [one for one in self.sales if await self._holds(one)]
+        if not held:
+            return
+        sale = self.chance.choice(held)
+        known = await self.world.replica.parts.store.require(TENANT, sale.payment_id)
+        captured = captured_of_lines(known.intents[1])
         amounts: dict[str, int] = {}
-        is_whole = self.chance.random() < 0.5 or not sale.is_destination
+        is_whole = self.chance.random() < 0.3 or not sale.is_destination
         for line_id, line in sale.lines.items():
-            amounts[line_id] = line.gross_minor if is_whole else self.chance.randint(0, line.gross_minor // 2)
+            left = line.gross_minor - captured[line_id]
+            amounts[line_id] = left if is_whole else self.chance.randint(0, left)
         total = sum(amounts.values())
-        if not left or not total:
+        if not total:
             return
         kept = sum(
             line.gross_minor - line.seller_minor for key, line in sale.lines.items() if sale.sellers[key] != PLATFORM
@@ -183,10 +188,12 @@ class History:
             sale.payment_id,
             amount=money_pb2.Money(amount_minor=total, currency_code=sale.currency_code),
             application_fee=money_pb2.Money(amount_minor=fee, currency_code=sale.currency_code),
-            final_capture=self.chance.random() < 0.5,
-            line_amounts=_line_amounts(amounts),
+            final_capture=is_whole or self.chance.random() < 0.2,
+            line_amounts=_line_amounts(amounts) if self.chance.random() < 0.7 else (),
         )
         await self.world.payments.gateway.CaptureIntent(request)
+        if any(captured.values()):
+            self.seen[f"captures once more in {sale.currency_code}"] += 1
 
     async def refunds(self) -> None:
         """A payer gets back all, a part, a line, at whosever cost."""
@@ -344,6 +351,10 @@ class History:
             times=self.chance.choice((1, 2, 5)),
         )
 
+    async def rates_move(self) -> None:
+        rate = self.chance.choice(("0.94", "0.95", "0.97"))
+        await self.world.stripe.settle_in(self.world.account, "chf", rates={"eur": rate})
+
     async def stripe_settles(self) -> None:
         await self.world.stripe.settle()
 
@@ -402,6 +413,14 @@ class History:
     def _sale(self) -> Sale:
         return self.chance.choice(self.sales)
 
+    async def _holds(self, sale: Sale) -> bool:
+        try:
+            return (await self.world.payments.seen(sale.payment_id)).amounts.capturable_minor > 0
+        except aio.AioRpcError as refusal:
+            if refusal.code() is not StatusCode.NOT_FOUND:
+                raise
+            return False
+
     def _account(self) -> str:
         return self.chance.choice(list(self.accounts.values()))
 
@@ -417,7 +436,7 @@ RECOVERIES: Final = (
 )
 WEIGHTS: Final[dict[str, int]] = {
     "buys": 3,
-    "captures": 5,
+    "captures": 8,
     "refunds": 7,
     "disputes": 3,
     "decides": 4,
@@ -434,6 +453,7 @@ WEIGHTS: Final[dict[str, int]] = {
     "webhooks_go_wrong": 2,
     "webhooks_come": 3,
     "stripe_fails": 4,
+    "rates_move": 2,
     "stripe_settles": 5,
     "time_goes_by": 4,
     "work_is_done": 8,

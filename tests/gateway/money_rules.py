@@ -9,7 +9,7 @@ seller the rest.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -19,6 +19,7 @@ from services.gateway.disputes.domain import Dispute
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.refunds.domain import Refund
 from services.gateway.settlement.domain import MovementKind, MovementState, Wait
+from services.gateway.settlement.positions import captured_of_lines
 from services.shared.split import LineAmount
 from tests.gateway.money_histories import PLATFORM, History, Sale
 from tests.gateway.money_lines import DASHBOARD, DECIDED, DISPUTE, Took, falls, since
@@ -85,6 +86,8 @@ class _OfSale:
         self.disputes: Objects = ()
         self.moved: dict[str, Mapping[str, Any]] = {}
         """Transfers, fees and what went back on them, by Stripe's id."""
+        self.rates: list[float] = []
+        """Of each capture."""
 
     def __str__(self) -> str:
         assert self.known is not None
@@ -106,6 +109,8 @@ class _OfSale:
         self.disputes = await objects("dispute", payment_intent=intent["id"])
         assert len(self.charges) <= 1
         for charge in self.charges:
+            rows = await objects("balance_transaction", source=charge["id"])
+            self.rates = [float(one["exchange_rate"] or 1) for one in rows if one["type"] in ("charge", "payment")]
             transfers = await objects("transfer", transfer_group=charge["transfer_group"] or payment_id)
             fees = await objects("application_fee", charge=charge["id"])
             if charge["transfer_group"] != payment_id:
@@ -168,6 +173,7 @@ class _OfSale:
             owed = sum(self._share(key, standing[key], standing) for key in own) - borne
             target = sum(self._share(key, released[key], released) for key in own) - borne
             has = self._has(seller_id)
+            self._is_in_francs(seller_id, has)
             what = f"{seller_id} is owed {owed}, to have {target}, has {has}, waits for {waits}"
             assert booked.get((seller_id, "seller"), 0) == has - target, what
             assert booked.get((seller_id, "seller_held"), 0) == target - owed, what
@@ -246,11 +252,12 @@ class _OfSale:
         assert self.known is not None
         if amount_minor == sum(line.gross_minor for line in self.sale.lines.values()):
             return {key: line.gross_minor for key, line in self.sale.lines.items()}
-        found: dict[str, int] = defaultdict(int)
-        for intent in self.known.intents.values():
-            for one in intent.captured_parts:
-                found[one.line_id] += one.amount_minor
+        # Of a part that named no lines it is the gateway's to say.
+        [intent] = self.known.intents.values()
+        found = captured_of_lines(intent)
+        told = {one.line_id: one.amount_minor for one in intent.captured_parts}
         assert sum(found.values()) == amount_minor
+        assert all(told.get(key, 0) <= minor <= self.sale.lines[key].gross_minor for key, minor in found.items())
         return found
 
     def _share(self, line_id: str, minor: int, stands: Mapping[str, int]) -> int:
@@ -271,6 +278,31 @@ class _OfSale:
                     assert one.amount_minor == one.charge_minor
         return has
 
+    def _is_in_francs(self, seller_id: str, has_minor: int) -> None:
+        """Hold what a seller has, by the gateway, to the francs that it has at Stripe by the charge's rates."""
+        assert self.known is not None
+        if self.sale.currency_code == "CHF" or not self.rates:
+            return
+        account = self.history.accounts[seller_id]
+        own = [one for one in self.moved.values() if account in (one.get("destination"), one.get("account"))]
+        transferred = sum(one["amount"] - one["amount_reversed"] for one in own if one["object"] == "transfer")
+        fees = sum(one["amount"] - one["amount_refunded"] for one in own if one["object"] == "application_fee")
+        at_stripe = has_minor + sum(
+            one.charge_minor
+            for one in self.known.movements.values()
+            if one.seller_id == seller_id and one.kind is MovementKind.WRITE_OFF and one.state is MovementState.MADE
+        )
+        low, high = min(self.rates), max(self.rates)
+        off = len(self.moved) + 2 + fees * (high - low)
+        lowest, highest = sorted((at_stripe * low, at_stripe * high))
+        assert lowest - off <= transferred - fees <= highest + off, (
+            seller_id,
+            at_stripe,
+            transferred,
+            fees,
+            self.rates,
+        )
+
     def _is_all_back(self, seller_id: str) -> bool:
         account = self.history.accounts[seller_id]
         return not any(
@@ -284,8 +316,10 @@ def _line_amounts(parts: Iterable[LineAmount]) -> dict[str, int]:
 
 def _taken(dispute: Mapping[str, Any], currency_code: str) -> int:
     """Return what of a dispute is out, in the payment's currency."""
-    out: int = -sum(one["amount"] for one in dispute["balance_transactions"])
+    moved = [one["amount"] / (one["exchange_rate"] or 1) for one in dispute["balance_transactions"]]
+    out = -sum(moved)
     if currency_code == "CHF":
-        return max(0, out)
-    taken: int = -sum(one["amount"] for one in dispute["balance_transactions"] if one["amount"] < 0)
-    return round(int(dispute["amount"]) * out / taken) if taken else 0
+        return max(0, round(out))
+    taken = -sum(one for one in moved if one < 0)
+    times = sum(one < 0 for one in moved)
+    return max(0, round(int(dispute["amount"]) * times * out / taken)) if taken else 0
