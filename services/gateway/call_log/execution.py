@@ -154,7 +154,7 @@ class Execution(Generic[P, S]):
             try:
                 return await self._send()
             except Unanswered as silence:
-                if not (silence.is_replay or silence.is_refused):
+                if not self._is_in_vain(silence):
                     raise
         try:
             found = await self._operation.look_up(self.subject, self.call)
@@ -173,10 +173,17 @@ class Execution(Generic[P, S]):
         try:
             return await self._operation.send(self.subject, self.call, is_repeat=earlier is not None)
         except Unanswered as silence:
-            nothing_was_done = silence.is_replay or silence.is_refused  # by this try
-            last = earlier if nothing_was_done and earlier is not None else self._now()
+            last = earlier if self._is_in_vain(silence) and earlier is not None else self._now()
             self.call = replace(self.call, send_time=last)
             raise
+
+    def _is_in_vain(self, silence: Unanswered) -> bool:
+        """Whether this try did nothing, and others by the same key may go the same way for ever.
+
+        What brings something into a state is asked for again where it is refused: that state may come by an earlier
+        try, and reading it before would conclude from what is not there yet.
+        """
+        return silence.is_replay or (silence.is_refused and self._operation.moves_each_time)
 
     def _may_come_yet(self) -> bool:
         """Whether what was sent before may still be carried out, and would move money beside what is sent anew."""
