@@ -727,7 +727,7 @@ async def test_a_key_that_was_spent_before_the_last_commits_were_lost_is_settled
     gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, database: ServiceDatabase, clock: Clock
 ) -> None:
     payment_id = await payments.paid()
-    request = payments.refund_request(payment_id, 4_000)
+    request = payments.borne_refund_request(payment_id, 4_000)  # nothing else goes on meanwhile
     async with last_commits_lost(database, payment_id):
         await stripe.fault(Kind.SERVER_ERROR, route=REFUND, stored=True)
         await gateway.CreateRefund(request)

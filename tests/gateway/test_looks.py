@@ -119,7 +119,7 @@ async def test_a_refund_whose_webhook_was_lost_does_not_stay_pending(
 ) -> None:
     payment_id = await payments.paid("pendingRefund")
     assert await rows.of(payment_id) is None
-    await gateway.CreateRefund(payments.refund_request(payment_id, 4_000))
+    await gateway.CreateRefund(payments.borne_refund_request(payment_id, 4_000))
     await stripe.settle()
     await rows.make_due(payment_id)
 

@@ -86,7 +86,7 @@ async def test_a_repeat_that_is_older_than_what_is_kept_of_it_never_refunds_twic
     gateway: GatewayStubs, payments: Payments, keeper: Keeper
 ) -> None:
     payment_id = await payments.paid()
-    request = payments.refund_request(payment_id, 4_000)
+    request = payments.borne_refund_request(payment_id, 4_000)  # nothing else is called for it
     given = await gateway.CreateRefund(request)
     await keeper.forget(after=OLD)
     assert await keeper.calls(payment_id) == []

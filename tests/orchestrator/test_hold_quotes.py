@@ -82,6 +82,7 @@ async def test_money_that_is_held_after_the_end_spends_the_coupon_once_it_is_cap
     await shop.pay_late(payment_id)
     await shop.replica.sweep()
     assert (state_of(await shop.journeys.payment(payment_id)), await coupon.uses()) == ("AUTHORIZED", (0, 0))
-    await shop.orchestrator.CapturePayment(capture(payment_id))
+    async with shop.replica.connect("anna", roles=["operator"]) as operator:
+        await operator.CapturePayment(capture(payment_id))
     await shop.replica.sweep()
     assert (state_of(await shop.journeys.payment(payment_id)), await coupon.uses()) == ("SUCCEEDED", (0, 1))

