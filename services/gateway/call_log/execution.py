@@ -47,6 +47,9 @@ from services.shared.refusals import Refusal
 IN_FLIGHT_MAX: Final = timedelta(minutes=5)
 """How long Stripe may still be at work on what it was sent last. Its own clients give up after 80 s; the rest is for
 clocks that are apart, of whoever sent it and whoever looks."""
+KEPT_FAILURE_REST: Final = timedelta(seconds=10)
+"""Between a try of which Stripe kept a failure and what is concluded from not finding that it had an effect: to Stripe
+such an outcome is indeterminate, and it mends by itself what it left half done (docs.stripe.com/error-low-level)."""
 SILENCE: Final = (StripeRateLimited, StripeUnavailable)
 """It was not sent, or not read: nothing is known from it."""
 
@@ -150,18 +153,20 @@ class Execution(Generic[P, S]):
         late = self._too_late_by()
         if late is not None and late < IN_FLIGHT_MAX:
             raise Unanswered
+        rest = IN_FLIGHT_MAX
         if late is None and not self.call.key_ends(self._now()):
             try:
                 return await self._send()
             except Unanswered as silence:
                 if not self._is_in_vain(silence):
                     raise
+                rest = KEPT_FAILURE_REST if silence.is_kept else rest
         try:
             found = await self._operation.look_up(self.subject, self.call)
         except SILENCE as silence:
             raise Unanswered from silence  # of what was sent, nothing is known
         if found is None:
-            raise Unanswered if self._may_come_yet() else NotExecuted
+            raise Unanswered if self._may_come_yet(rest) else NotExecuted
         return found
 
     async def _send(self) -> Json:
@@ -185,10 +190,10 @@ class Execution(Generic[P, S]):
         """
         return silence.is_replay or (silence.is_refused and self._operation.moves_each_time)
 
-    def _may_come_yet(self) -> bool:
+    def _may_come_yet(self, rest: timedelta) -> bool:
         """Whether what was sent before may still be carried out, and would move money beside what is sent anew."""
         sent = self.call.send_time
-        return self._operation.moves_each_time and sent is not None and self._now() - sent < IN_FLIGHT_MAX
+        return self._operation.moves_each_time and sent is not None and self._now() - sent < rest
 
     async def _look_again(self, refusal: StripeRefused) -> Json:
         """Return what is there of a call that Stripe refused, or refuse it by what is true.

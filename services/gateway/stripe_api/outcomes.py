@@ -19,10 +19,12 @@ from services.shared.codec import Json
 class Unanswered(Exception):
     """Whether the call had an effect is not known."""
 
-    def __init__(self, *, is_replay: bool = False, is_refused: bool = False) -> None:
+    def __init__(self, *, is_replay: bool = False, is_kept: bool = False, is_refused: bool = False) -> None:
         super().__init__()
         self.is_replay = is_replay
         """Stripe replays a failure it stored: asking by the same key again will never say more."""
+        self.is_kept = is_kept
+        """What Stripe replays is how the try before ended: it is not at work on that any more."""
         self.is_refused = is_refused
         """Each try was refused before the key was looked at, or else the refusal would have been replayed by now: these
         tries had no effect, and others may go the same way for ever. What an earlier one did is settled by reading."""

@@ -153,7 +153,7 @@ class Transport:
                 raise refusal(got) from got.error
             if outcome is Outcome.READ:
                 _logger.error("Stripe has something else under this key, or a failure: %r", got.error)
-                raise Unanswered(is_replay=True) from got.error
+                raise Unanswered(is_replay=True, is_kept=got.is_replayed) from got.error
             is_repeat = is_repeat or outcome is Outcome.UNKNOWN
             return outcome in (Outcome.ANSWERED, Outcome.DECLINED)
 
