@@ -20,6 +20,7 @@ from batzen.gateway.v1.ops_pb2_grpc import GatewayOpsServiceStub, add_GatewayOps
 from local.databases import ServiceDatabase
 from local.issuer import AUDIENCE, ISSUER, Issuer
 from sandbox.control import SandboxControl
+from sandbox.currencies import KNOWN
 from sandbox.serving import running
 from services.access import TABLE
 from services.gateway.call_log import backoff
@@ -218,6 +219,17 @@ async def no_faults_left(stripe: SandboxControl) -> AsyncIterator[None]:
 def settles_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine beside a test asks about a call without an answer when the clock is moved on, not a second later."""
     monkeypatch.setattr(backoff, "SETTLE_FIRST", backoff.SETTLE_MAX)
+
+
+@pytest.fixture
+async def exchanging(replica: Gateway, stripe: SandboxControl) -> AsyncIterator[None]:
+    """Whoever says what the platform settles in: tests after it find each charge settled in its own currency again."""
+    yield
+    await settle_each_in_its_own(stripe, await replica.parts.provider.own_account_id())
+
+
+async def settle_each_in_its_own(stripe: SandboxControl, account: str) -> None:
+    await stripe.settle_in(account, "chf", currencies=sorted(KNOWN))
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from sandbox.settings import Settings
 from services.gateway.webhooks.endpoint import CONNECT_PATH, PLATFORM_PATH
 from services.runtime.rpc.call_context import acting_for
 from tests.clock import Clock
-from tests.gateway.conftest import Gateway
+from tests.gateway.conftest import Gateway, settle_each_in_its_own
 from tests.gateway.receiving import CONNECT_SECRET, SECRET, receiving
 from tests.gateway.samples import Payments, new_id
 from tests.gateway.settling import TENANT
@@ -92,3 +92,4 @@ async def money_world(
             clock=clock,
             connection=connection,
         )
+        await settle_each_in_its_own(stripe, account)

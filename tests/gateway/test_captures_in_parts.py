@@ -31,6 +31,8 @@ from tests.gateway.test_refund_ways import Refunding, lines, refunding
 
 __all__ = ["refunding"]
 
+pytestmark = pytest.mark.usefixtures("exchanging")
+
 FIRST_TIME, SECOND_TIME = NOW, NOW + timedelta(days=2)
 
 

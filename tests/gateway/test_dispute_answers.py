@@ -137,6 +137,7 @@ async def test_money_that_moves_later_than_its_event_is_seen_when_it_does(place:
     assert (await shown(place, dispute_id)).outstanding.amount_minor == AMOUNT_MINOR
 
 
+@pytest.mark.usefixtures("exchanging")
 async def test_what_is_settled_in_another_currency_is_shown_in_both(place: Place) -> None:
     eur = money_pb2.Money(amount_minor=AMOUNT_MINOR, currency_code="EUR")
     fee = money_pb2.Money(amount_minor=1_500, currency_code="EUR")

@@ -325,6 +325,7 @@ async def test_two_processes_that_settle_at_once_make_each_transfer_once(
     assert len(await carts.transfers(payment_id)) == 3
 
 
+@pytest.mark.usefixtures("exchanging")
 async def test_in_another_currency_sellers_are_paid_by_the_exchange_rate_of_the_charge(carts: Carts) -> None:
     """100.00 EUR are 95.00 CHF: 85.00 EUR are 80.75 CHF, and of 40.00 EUR given back 32.30 CHF come back."""
     seller_id, other = await carts.sellers(2)
