@@ -23,7 +23,7 @@ from services.gateway.errors import (
 from services.gateway.intents.attempts import EXPANDED, apply_settled, settle
 from services.gateway.intents.domain import Intent
 from services.gateway.mirror.payment import MirroredPayment
-from services.gateway.settlement.positions import captured_of_lines, split_of
+from services.gateway.settlement.positions import beyond, captured_of_lines, split_of
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.currencies import to_stripe
 from services.gateway.stripe_api.intent_objects import intent_facts
@@ -141,15 +141,8 @@ def _check_lines(intent: Intent, asked: Sequence[LineAmount]) -> None:
     """Raise what forbids that so much of each line is captured."""
     captured = captured_of_lines(intent)
     left = {line.line_id: line.gross_minor - captured[line.line_id] for line in split_of(intent).lines}
-    step_minor = split_of(intent).step_minor
-    for number, one in enumerate(asked):
-        if one.line_id not in left:
-            raise FieldInvalid(field=f"line_amounts[{number}].line_id", detail="must be a line of the charge")
-        if one.amount_minor % step_minor:
-            detail = f"must be a multiple of {step_minor}"
-            raise FieldInvalid(field=f"line_amounts[{number}].amount_minor", detail=detail)
-        if one.amount_minor > left[one.line_id]:
-            raise CaptureExceedsCapturable(field=f"line_amounts[{number}]", capturable_minor=max(0, left[one.line_id]))
+    for number, one in beyond(asked, left, step_minor=split_of(intent).step_minor):
+        raise CaptureExceedsCapturable(field=f"line_amounts[{number}]", capturable_minor=max(0, left[one.line_id]))
 
 
 def _parts(known: Intent, asked: CaptureIntentParams) -> tuple[LineAmount, ...]:

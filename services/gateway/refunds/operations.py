@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from services.errors import FieldInvalid, RequestIdReused
+from services.errors import RequestIdReused
 from services.gateway.call_log.call import Call, Params
 from services.gateway.call_log.operation import Operation, SubjectStore
 from services.gateway.errors import (
@@ -20,7 +20,7 @@ from services.gateway.errors import (
 from services.gateway.intents.domain import Intent
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.refunds.domain import Bearer, Refund, RefundState
-from services.gateway.settlement.positions import lines_of, split_of
+from services.gateway.settlement.positions import beyond, lines_of, split_of
 from services.gateway.stripe_api.calls.intents import is_missing
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.currencies import to_stripe
@@ -192,17 +192,10 @@ def _refundable(payment: MirroredPayment, asked: CreateRefundParams) -> Intent:
 def _check_lines(payment: MirroredPayment, intent: Intent, asked: Sequence[LineAmount]) -> None:
     """Raise what forbids that so much of each line goes back."""
     left = {one.line.line_id: one.refundable_minor for one in lines_of(intent, payment.refunds.values())}
-    step_minor = split_of(intent).step_minor
-    for number, one in enumerate(asked):
-        if one.line_id not in left:
-            raise FieldInvalid(field=f"line_amounts[{number}].line_id", detail="must be a line of the charge")
-        if one.amount_minor % step_minor:
-            detail = f"must be a multiple of {step_minor}"
-            raise FieldInvalid(field=f"line_amounts[{number}].amount_minor", detail=detail)
-        if one.amount_minor > left[one.line_id]:
-            raise LineExceedsRefundable(
-                field=f"line_amounts[{number}]", line_id=one.line_id, refundable_minor=max(0, left[one.line_id])
-            )
+    for number, one in beyond(asked, left, step_minor=split_of(intent).step_minor):
+        raise LineExceedsRefundable(
+            field=f"line_amounts[{number}]", line_id=one.line_id, refundable_minor=max(0, left[one.line_id])
+        )
 
 
 def _ours(refunds: Sequence[Json], refund_id: str) -> Json | None:

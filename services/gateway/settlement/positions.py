@@ -7,10 +7,11 @@ the other; the ledger books the same figures. Nothing here depends on the order 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from services.errors import FieldInvalid
 from services.gateway.disputes.domain import Standing
 from services.gateway.intents.domain import Intent
 from services.gateway.refunds.domain import ON_ITS_WAY, Bearer, Refund
@@ -99,6 +100,23 @@ def split_of(intent: Intent) -> Split:
     if intent.captured_fee_minor is not None:
         return of_fee(intent.seller_id, amount_minor=intent.captured_minor, fee_minor=intent.captured_fee_minor)
     return of_fee(intent.seller_id, amount_minor=intent.amount_minor, fee_minor=intent.application_fee_minor)
+
+
+def beyond(
+    asked: Iterable[LineAmount], left: Mapping[str, int], *, step_minor: int
+) -> Iterator[tuple[int, LineAmount]]:
+    """Yield those of what is asked for of lines, each with its place, of which less is left.
+
+    Raises FieldInvalid for one that is no line of the charge, and for an amount that is no multiple of the step.
+    """
+    for number, one in enumerate(asked):
+        if one.line_id not in left:
+            raise FieldInvalid(field=f"line_amounts[{number}].line_id", detail="must be a line of the charge")
+        if one.amount_minor % step_minor:
+            detail = f"must be a multiple of {step_minor}"
+            raise FieldInvalid(field=f"line_amounts[{number}].amount_minor", detail=detail)
+        if one.amount_minor > left[one.line_id]:
+            yield number, one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
