@@ -42,14 +42,16 @@ def create(world: World, params: dict[str, Any]) -> Object:
     if params.get("adaptive_pricing", {}).get("enabled", False):
         raise not_modelled("Checkout Sessions in the payer's own currency")
     _check_urls(params)
-    expires_at = _expires_at(world, params)
+    created = world.clock.seconds()
+    expires_at = _expires_at(params, now=created)
     if len(params.get("client_reference_id", "")) > _REFERENCE_MAX:
         raise ApiError(
             f"Invalid string: client_reference_id must be at most {_REFERENCE_MAX} characters.",
             param="client_reference_id",
         )
     _check_payer(world, params)
-    own: Object = {"expires_at": expires_at, "metadata": merge_metadata({}, params.get("metadata", {}))}
+    times = {"created": created, "expires_at": expires_at}
+    own: Object = {**times, "metadata": merge_metadata({}, params.get("metadata", {}))}
     session = (_to_pay if mode == "payment" else _to_set_up)(world, params, own)
     checkout.arm(world, session)
     return session
@@ -130,8 +132,7 @@ def _check_urls(params: dict[str, Any]) -> None:
             raise ApiError(f"Invalid string: {name} must be at most {_URL_MAX} characters.", param=name)
 
 
-def _expires_at(world: World, params: dict[str, Any]) -> int:
-    now = world.clock.seconds()
+def _expires_at(params: dict[str, Any], *, now: int) -> int:
     given: int = params.get("expires_at", now + _LIFE_MAX_S)
     if given < now + _LIFE_MIN_S - _CLOCK_SLACK_S:
         raise ApiError(
@@ -181,7 +182,7 @@ def _new(world: World, params: dict[str, Any], *, amount: int | None, currency: 
         "collected_information": None,
         "consent": None,
         "consent_collection": None,
-        "created": world.clock.seconds(),
+        "created": 0,
         "currency": currency,
         "currency_conversion": None,
         "custom_fields": [],

@@ -219,7 +219,8 @@ class SellerStore:
             )
             if is_first and particulars.says_something:
                 said = (particulars.receipt_name, particulars.vat_id)
-                await connection.execute(KEEP_NAMES, tenant_id, seller_id, now, *said)
+                await connection.execute(LOCKED, tenant_id, seller_id)  # names end in the order in which they are put
+                await connection.execute(KEEP_NAMES, tenant_id, seller_id, self._now(), *said)
                 await connection.execute(
                     NAME, tenant_id, seller_id, now, *said, particulars.statement_descriptor_suffix
                 )
@@ -275,15 +276,17 @@ LEFT JOIN LATERAL (
     ORDER BY until_time LIMIT 1) AS kept ON true
 WHERE tenant_id = $1 AND seller_id = $2 AND stripe_account_id IS NOT NULL"""  # noqa: S608 our own column names
 
-# Takes the lock of the account, so that of two at once the later keeps what the earlier said. Nothing is kept of a time
-# at which nothing was said: receipts of then have what is said next.
+# Under the lock of the account, so that of two at once the later keeps what the earlier said, until after that, also if
+# its process's clock is behind. Nothing is kept of a time at which nothing was said: receipts of then have what is said
+# next.
 KEEP_NAMES: Final = """
 INSERT INTO seller_receipt_names (tenant_id, seller_id, until_time, receipt_name, vat_id)
-SELECT tenant_id, seller_id, $3, receipt_name, vat_id FROM seller_accounts
+SELECT tenant_id, seller_id, greatest($3, (
+    SELECT max(until_time) + interval '1 microsecond' FROM seller_receipt_names
+    WHERE tenant_id = $1 AND seller_id = $2)), receipt_name, vat_id
+FROM seller_accounts
 WHERE tenant_id = $1 AND seller_id = $2 AND (receipt_name <> '' OR vat_id <> '')
-    AND (receipt_name, vat_id) IS DISTINCT FROM (coalesce($4, receipt_name), coalesce($5, vat_id))
-FOR UPDATE
-ON CONFLICT ON CONSTRAINT seller_receipt_names_pkey DO NOTHING"""
+    AND (receipt_name, vat_id) IS DISTINCT FROM (coalesce($4, receipt_name), coalesce($5, vat_id))"""
 
 NAME: Final = """
 INSERT INTO seller_accounts AS s (tenant_id, seller_id, create_time, receipt_name, vat_id, statement_descriptor_suffix)
